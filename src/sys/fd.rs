@@ -1,0 +1,36 @@
+//! Descriptors that belong to the library.
+
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
+
+use super::fork;
+
+/// A descriptor of the library: close-on-exec by its maker, and closed in a
+/// forked copy of the host, where it would keep the peer's pipe open.
+#[derive(Debug)]
+pub struct Fd(OwnedFd);
+
+impl From<OwnedFd> for Fd {
+    fn from(fd: OwnedFd) -> Self {
+        fork::own(fd.as_raw_fd());
+        Self(fd)
+    }
+}
+
+impl Drop for Fd {
+    fn drop(&mut self) {
+        // Before the close: afterwards the number may be the host's.
+        fork::disown(self.0.as_raw_fd());
+    }
+}
+
+impl AsFd for Fd {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
+
+impl AsRawFd for Fd {
+    fn as_raw_fd(&self) -> RawFd {
+        self.0.as_raw_fd()
+    }
+}

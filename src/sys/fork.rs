@@ -1,0 +1,82 @@
+//! Fork: a copy of the host has our memory and descriptors, but no thread.
+//!
+//! A `pthread_atfork` handler runs in each such copy. It closes what is ours,
+//! so that the copy keeps no peer alive, and raises a flag that makes every
+//! call answer `LEASH_E_FORKED`. A raw `clone(2)` runs no handlers: that gap
+//! is documented.
+
+use std::io;
+use std::os::fd::RawFd;
+use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU64, AtomicUsize, Ordering};
+
+/// The kernel's default ceiling of descriptors (`fs.nr_open`). Numbers above
+/// it are not closed in forked copies; they are close-on-exec all the same.
+const LIMIT: usize = 1 << 20;
+
+/// One bit for each descriptor that is ours. A plain array, because the
+/// handler may take no lock and allocate nothing; untouched pages cost nothing.
+static OWNED: [AtomicU64; LIMIT / 64] = [const { AtomicU64::new(0) }; LIMIT / 64];
+
+/// The words of `OWNED` from this one on were never used.
+static HIGH: AtomicUsize = AtomicUsize::new(0);
+
+static FORKED: AtomicBool = AtomicBool::new(false);
+
+/// 0: not installed; 1: installed; negative: `-errno` of the failure.
+static INSTALLED: AtomicI32 = AtomicI32::new(0);
+
+/// Whether this process is a forked copy of one that had used the library.
+pub fn is_copy() -> bool {
+    FORKED.load(Ordering::Relaxed)
+}
+
+/// Install the handler, once a process. Safe to call again and again.
+pub fn watch() -> io::Result<()> {
+    static ONCE: std::sync::Once = std::sync::Once::new();
+    ONCE.call_once(|| {
+        // SAFETY: `in_child` is a plain function that lives as long as the
+        // library does, which is never unmapped (-z nodelete).
+        let errno = unsafe { libc::pthread_atfork(None, None, Some(in_child)) };
+        INSTALLED.store(if errno == 0 { 1 } else { -errno }, Ordering::Release);
+    });
+    match INSTALLED.load(Ordering::Acquire) {
+        1 => Ok(()),
+        errno => Err(io::Error::from_raw_os_error(-errno)),
+    }
+}
+
+/// Note that `fd` is ours.
+pub(super) fn own(fd: RawFd) {
+    if let Some((index, bit)) = place(fd) {
+        OWNED[index].fetch_or(bit, Ordering::Relaxed);
+        HIGH.fetch_max(index + 1, Ordering::Relaxed);
+    }
+}
+
+/// Note that `fd` is ours no longer.
+pub(super) fn disown(fd: RawFd) {
+    if let Some((index, bit)) = place(fd) {
+        OWNED[index].fetch_and(!bit, Ordering::Relaxed);
+    }
+}
+
+/// Word and bit of `fd`; `None` above the limit.
+fn place(fd: RawFd) -> Option<(usize, u64)> {
+    let fd = usize::try_from(fd).ok().filter(|fd| *fd < LIMIT)?;
+    Some((fd / 64, 1 << (fd % 64)))
+}
+
+/// Runs in the copy, on its only thread: no lock, no allocation.
+extern "C" fn in_child() {
+    FORKED.store(true, Ordering::Relaxed);
+    for (index, word) in OWNED[..HIGH.load(Ordering::Relaxed)].iter().enumerate() {
+        let mut bits = word.load(Ordering::Relaxed);
+        while bits != 0 {
+            let fd = index * 64 + bits.trailing_zeros() as usize;
+            // SAFETY: `close` reads no memory, and the set bit says that the
+            // number is ours; nobody else closes it in this process.
+            unsafe { libc::close(fd as RawFd) };
+            bits &= bits - 1;
+        }
+    }
+}
