@@ -58,21 +58,13 @@ pub type Result<T> = std::result::Result<T, Error>;
 impl Error {
     /// An error with no system call behind it.
     pub fn new(code: Code, text: impl Into<Cow<'static, str>>) -> Self {
-        Self {
-            code,
-            text: text.into(),
-            os: 0,
-        }
+        Self { code, text: text.into(), os: 0 }
     }
 
     /// An error caused by a system call: `what` failed, and why.
     pub fn os(code: Code, what: impl fmt::Display, source: &io::Error) -> Self {
         let os = source.raw_os_error().unwrap_or(0);
-        Self {
-            code,
-            text: format!("{what}: {}", reason(source)).into(),
-            os,
-        }
+        Self { code, text: format!("{what}: {}", reason(source)).into(), os }
     }
 
     /// What the caller can do about it.

@@ -22,10 +22,8 @@ pub enum Woken {
 /// Sleep in poll(2) until one of `fds` is readable (or has ended), `deadline`
 /// passes, or a signal handler runs. `None` is no deadline.
 pub fn wait_readable(fds: &[BorrowedFd<'_>], deadline: Option<Instant>) -> io::Result<Woken> {
-    let mut set: Vec<PollFd<'_>> = fds
-        .iter()
-        .map(|fd| PollFd::new(*fd, PollFlags::POLLIN))
-        .collect();
+    let mut set: Vec<PollFd<'_>> =
+        fds.iter().map(|fd| PollFd::new(*fd, PollFlags::POLLIN)).collect();
     loop {
         match nix::poll::poll(&mut set, until(deadline)) {
             Ok(0) if deadline.is_some_and(|at| Instant::now() < at) => {}
@@ -55,13 +53,8 @@ pub fn read_append(fd: &impl AsFd, buffer: &mut Vec<u8>) -> io::Result<usize> {
     loop {
         // SAFETY: the kernel writes at most `spare.len()` bytes into memory
         // that we borrow mutably; it need not be initialised for that.
-        let n = unsafe {
-            libc::read(
-                fd.as_fd().as_raw_fd(),
-                spare.as_mut_ptr().cast(),
-                spare.len(),
-            )
-        };
+        let n =
+            unsafe { libc::read(fd.as_fd().as_raw_fd(), spare.as_mut_ptr().cast(), spare.len()) };
         match usize::try_from(n) {
             Ok(n) => {
                 let filled = buffer.len() + n;
@@ -111,10 +104,7 @@ fn write_nosignal(fd: &impl AsFd, parts: &[IoSlice<'_>]) -> io::Result<usize> {
 
 /// What a kernel says to a flag that it does not know.
 fn unknown_flag(e: &io::Error) -> bool {
-    matches!(
-        e.raw_os_error(),
-        Some(libc::EOPNOTSUPP | libc::EINVAL | libc::ENOSYS)
-    )
+    matches!(e.raw_os_error(), Some(libc::EOPNOTSUPP | libc::EINVAL | libc::ENOSYS))
 }
 
 /// Before Linux 6.18: block SIGPIPE around the write, and take the one that
@@ -128,18 +118,11 @@ fn write_masked(fd: &impl AsFd, parts: &[IoSlice<'_>]) -> io::Result<usize> {
     let done = retry(|| {
         // SAFETY: as in `write_nosignal`.
         unsafe {
-            libc::writev(
-                fd.as_fd().as_raw_fd(),
-                parts.as_ptr().cast(),
-                parts.len() as libc::c_int,
-            )
+            libc::writev(fd.as_fd().as_raw_fd(), parts.as_ptr().cast(), parts.len() as libc::c_int)
         }
     });
     if matches!(&done, Err(e) if e.raw_os_error() == Some(libc::EPIPE)) && !was_pending {
-        let now = libc::timespec {
-            tv_sec: 0,
-            tv_nsec: 0,
-        };
+        let now = libc::timespec { tv_sec: 0, tv_nsec: 0 };
         // SAFETY: takes the SIGPIPE that our write made pending, if any.
         unsafe { libc::sigtimedwait(&pipe, std::ptr::null_mut(), &now) };
     }

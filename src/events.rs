@@ -1,0 +1,129 @@
+//! What arrived, and the queue where it waits. Bounded; nothing in it is lost
+//! but lines of stderr, and those are counted.
+
+mod queue;
+
+pub use queue::Queue;
+
+use crate::error::{Code, Error};
+use crate::message::{Payload, Terminated};
+use crate::process::Teardown;
+use crate::session::CallId;
+
+/// One thing that arrived.
+#[derive(Debug)]
+pub struct Event {
+    pub(crate) seq: i64,
+    pub(crate) body: Body,
+}
+
+/// What it is. Each kind holds what only it has.
+#[derive(Debug)]
+pub(crate) enum Body {
+    Open,
+    Response { call: CallId, tag: i64, outcome: Outcome },
+    Notification(Payload),
+    Request(Payload),
+    Stderr { line: Text, dropped: u64 },
+    Noise(Text),
+    Closed(Closed),
+}
+
+/// How a call ended.
+#[derive(Debug)]
+pub(crate) enum Outcome {
+    Result(Payload),
+    Refused(Payload),
+    Failed(Code, Text),
+}
+
+/// How a connection ended.
+#[derive(Debug, Default)]
+pub(crate) struct Closed {
+    /// `None`: the host closed it.
+    pub status: Option<Code>,
+    pub text: Text,
+    /// `None`: it had no process.
+    pub teardown: Option<Teardown>,
+    /// Bytes read during teardown that had no place.
+    pub discarded: u64,
+    /// Lines of stderr lost before this.
+    pub dropped: u64,
+    pub close_code: Option<u16>,
+}
+
+/// Text of ours for C: UTF-8 with a NUL behind it and none inside.
+#[derive(Debug)]
+pub(crate) struct Text(Box<[u8]>);
+
+impl Text {
+    /// Whatever is not text becomes U+FFFD.
+    pub fn new(bytes: &[u8]) -> Self {
+        let mut text = String::from_utf8_lossy(bytes).into_owned();
+        if text.contains('\0') {
+            text = text.replace('\0', "\u{FFFD}");
+        }
+        text.push('\0');
+        Self(text.into_bytes().into())
+    }
+
+    /// The same of at most the first `max` bytes, not ending inside of a
+    /// character.
+    pub fn beginning(bytes: &[u8], max: usize) -> Self {
+        if bytes.len() <= max {
+            return Self::new(bytes);
+        }
+        // A character has at most three bytes behind its first one.
+        let begins = |at: &usize| bytes[*at] & 0xC0 != 0x80;
+        let cut = (max.saturating_sub(3)..=max).rev().find(begins).unwrap_or(max);
+        Self::new(&bytes[..cut])
+    }
+
+    pub fn terminated(&self) -> Terminated<'_> {
+        Terminated::new(&self.0).expect("a Text ends in NUL")
+    }
+
+    fn size(&self) -> usize {
+        self.0.len()
+    }
+}
+
+impl Default for Text {
+    fn default() -> Self {
+        Self::new(b"")
+    }
+}
+
+impl Event {
+    /// What it counts against the limit in bytes.
+    pub(crate) fn size(&self) -> usize {
+        match &self.body {
+            Body::Open | Body::Closed(_) | Body::Response { .. } => 0,
+            Body::Notification(payload) | Body::Request(payload) => payload.size(),
+            Body::Stderr { line, .. } => line.size(),
+            Body::Noise(text) => text.size(),
+        }
+    }
+
+    /// The response that ends `call` because of `error`.
+    pub(crate) fn failed(error: &Error) -> Outcome {
+        Outcome::Failed(error.code(), Text::new(error.text().as_bytes()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn show(text: &Text) -> &str {
+        std::str::from_utf8(text.terminated().bytes()).unwrap()
+    }
+
+    #[test]
+    fn text_has_no_nul_and_no_broken_character() {
+        assert_eq!(show(&Text::new(b"a\0b\xffc")), "a\u{FFFD}b\u{FFFD}c");
+        assert_eq!(show(&Text::beginning("a\u{e9}b".as_bytes(), 2)), "a");
+        assert_eq!(show(&Text::beginning("a\u{e9}b".as_bytes(), 3)), "a\u{e9}");
+        assert_eq!(show(&Text::beginning(&[0x80; 9], 8)), "\u{FFFD}".repeat(8));
+    }
+}

@@ -1,0 +1,442 @@
+//! Where one message ends and the next begins. Bytes in any portions give the
+//! same messages, and no more than one message over the limit is ever held.
+
+use memchr::memchr;
+
+use crate::error::{Code, Error, Result};
+
+/// How messages follow each other on a byte stream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Framing {
+    /// One message a line; 0x0A ends it. (MCP stdio transport, ACP, codex.)
+    Lines,
+    /// A header block with `Content-Length`, then that many bytes.
+    /// (Language Server Protocol, "Base Protocol".)
+    ContentLength,
+}
+
+/// What lay between two ends.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Piece {
+    /// A whole message, perhaps not a good one.
+    Message(Vec<u8>),
+    /// Bytes outside of any message.
+    Noise(Vec<u8>),
+}
+
+/// A read asks for this much; an idle decoder keeps no more.
+const CHUNK: usize = 64 * 1024;
+
+/// A message at least this long takes the buffer with it instead of a copy.
+const HAND_OVER: usize = CHUNK / 2;
+
+/// Headers of one message may take this much.
+const HEADERS_MAX: usize = 8 * 1024;
+
+/// Cuts a byte stream into messages.
+///
+/// Append what arrives to [`Decoder::room`], then call [`Decoder::next`] until
+/// it says `None`.
+pub struct Decoder {
+    buffer: Vec<u8>,
+    /// `buffer[..start]` has been given out.
+    start: usize,
+    /// `buffer[start..start + searched]` holds no newline.
+    searched: usize,
+    max: usize,
+    state: State,
+}
+
+enum State {
+    Line,
+    /// Between messages, where a header may begin.
+    Between,
+    /// In a header block, of which `size` bytes have been read.
+    Headers {
+        size: usize,
+        length: Option<usize>,
+    },
+    Body {
+        length: usize,
+    },
+}
+
+impl Decoder {
+    /// A decoder that refuses messages over `max` bytes.
+    pub fn new(framing: Framing, max: usize) -> Self {
+        let state = match framing {
+            Framing::Lines => State::Line,
+            Framing::ContentLength => State::Between,
+        };
+        Self { buffer: Vec::new(), start: 0, searched: 0, max, state }
+    }
+
+    /// Where to append what arrives; it has spare capacity. Grows with what
+    /// has arrived, never with what the peer says will come.
+    pub fn room(&mut self) -> Result<&mut Vec<u8>> {
+        if self.start > 0 {
+            self.buffer.drain(..self.start);
+            self.start = 0;
+        }
+        if self.buffer.is_empty() && self.buffer.capacity() > CHUNK {
+            self.buffer = Vec::new();
+        }
+        if self.buffer.capacity() - self.buffer.len() < CHUNK / 2 {
+            self.buffer.try_reserve(CHUNK).map_err(|_| no_memory())?;
+        }
+        Ok(&mut self.buffer)
+    }
+
+    /// The next whole piece, if it is there.
+    ///
+    /// `TooBig`: a message or line is over the limit. `Protocol`: a bad header
+    /// block. After an error the stream cannot go on.
+    pub fn next(&mut self) -> Result<Option<Piece>> {
+        loop {
+            match self.state {
+                State::Line => {
+                    let Some((line, after)) = self.line(self.max)? else { return Ok(None) };
+                    if line > 0 {
+                        return Ok(Some(Piece::Message(self.take(line, after)?)));
+                    }
+                    self.skip(after);
+                }
+                State::Between => {
+                    let Some((line, after)) = self.line(self.max)? else { return Ok(None) };
+                    if Header::known(self.ahead(line)) {
+                        self.state = State::Headers { size: 0, length: None };
+                    } else if line > 0 {
+                        return Ok(Some(Piece::Noise(self.take(line, after)?)));
+                    } else {
+                        self.skip(after);
+                    }
+                }
+                State::Headers { size, length } => {
+                    let Some((line, after)) = self.line(HEADERS_MAX)? else { return Ok(None) };
+                    self.state = self.header(line, size + after, length)?;
+                    self.skip(after);
+                }
+                State::Body { length } => {
+                    if self.held() < length {
+                        return Ok(None);
+                    }
+                    self.state = State::Between;
+                    return Ok(Some(Piece::Message(self.take(length, length)?)));
+                }
+            }
+        }
+    }
+
+    /// The stream has ended: what is left of an unfinished piece.
+    pub fn finish(&mut self) -> Result<Option<Piece>> {
+        let rest = self.held();
+        if rest == 0 {
+            return Ok(None);
+        }
+        let lines = matches!(self.state, State::Line);
+        let line = if lines { without_cr(self.ahead(rest)) } else { rest };
+        if lines && line > self.max {
+            return Err(too_big(self.max));
+        }
+        let rest = self.take(line, rest)?;
+        Ok(Some(if lines { Piece::Message(rest) } else { Piece::Noise(rest) }))
+    }
+
+    /// How many bytes have arrived and were not given out.
+    pub fn held(&self) -> usize {
+        self.buffer.len() - self.start
+    }
+
+    /// Length of the line ahead, without and with its end; `None` when the end
+    /// has not arrived.
+    fn line(&mut self, max: usize) -> Result<Option<(usize, usize)>> {
+        let from = self.start + self.searched;
+        let Some(newline) = memchr(b'\n', &self.buffer[from..]) else {
+            self.searched = self.held();
+            // One more, for the CR of an end that is about to arrive.
+            return if self.searched > max.saturating_add(1) {
+                Err(self.too_long(max))
+            } else {
+                Ok(None)
+            };
+        };
+        let newline = self.searched + newline;
+        let line = without_cr(self.ahead(newline));
+        if line > max {
+            return Err(self.too_long(max));
+        }
+        // Where to search from if this line is not consumed at once.
+        self.searched = newline;
+        Ok(Some((line, newline + 1)))
+    }
+
+    fn too_long(&self, max: usize) -> Error {
+        match self.state {
+            State::Headers { .. } => protocol("its header block is over 8 KiB"),
+            _ => too_big(max),
+        }
+    }
+
+    /// One line of a header block: what comes after it.
+    fn header(&self, line: usize, size: usize, length: Option<usize>) -> Result<State> {
+        if size > HEADERS_MAX {
+            return Err(protocol("its header block is over 8 KiB"));
+        }
+        let length = match Header::parse(self.ahead(line)) {
+            Header::End => {
+                let length = length.ok_or_else(|| protocol("a message has no Content-Length"))?;
+                return Ok(State::Body { length });
+            }
+            Header::Length(None) => return Err(protocol("a Content-Length is not a number")),
+            Header::Length(Some(new)) if length.is_some_and(|old| old != new) => {
+                return Err(protocol("a message has two Content-Lengths"));
+            }
+            Header::Length(Some(new)) if new > self.max => return Err(too_big(self.max)),
+            Header::Length(new) => new,
+            Header::Other => length,
+            Header::Broken => return Err(protocol("a header has no colon")),
+        };
+        Ok(State::Headers { size, length })
+    }
+
+    fn ahead(&self, length: usize) -> &[u8] {
+        &self.buffer[self.start..self.start + length]
+    }
+
+    fn skip(&mut self, length: usize) {
+        self.start += length;
+        self.searched = 0;
+    }
+
+    /// Give out `length` bytes and move past `after`.
+    fn take(&mut self, length: usize, after: usize) -> Result<Vec<u8>> {
+        let piece = if self.start == 0 && length >= HAND_OVER {
+            let rest = copy(&self.buffer[after..])?;
+            let mut whole = std::mem::replace(&mut self.buffer, rest);
+            whole.truncate(length);
+            self.searched = 0;
+            return Ok(whole);
+        } else {
+            copy(self.ahead(length))?
+        };
+        self.skip(after);
+        Ok(piece)
+    }
+}
+
+/// One line of a header block.
+enum Header {
+    Length(Option<usize>),
+    Other,
+    End,
+    Broken,
+}
+
+impl Header {
+    /// Whether a line between messages begins a header block.
+    fn known(line: &[u8]) -> bool {
+        let name = line.split(|b| *b == b':').next().unwrap_or_default();
+        name.len() < line.len()
+            && [&b"content-length"[..], b"content-type"]
+                .iter()
+                .any(|known| name.eq_ignore_ascii_case(known))
+    }
+
+    fn parse(line: &[u8]) -> Self {
+        if line.is_empty() {
+            return Self::End;
+        }
+        let Some(colon) = memchr(b':', line) else { return Self::Broken };
+        let (name, value) = (&line[..colon], &line[colon + 1..]);
+        if !name.eq_ignore_ascii_case(b"content-length") {
+            return Self::Other;
+        }
+        Self::Length(decimal(value.trim_ascii()))
+    }
+}
+
+/// Digits only: no sign, no blank. Saturates, so that it can be compared.
+fn decimal(digits: &[u8]) -> Option<usize> {
+    if digits.is_empty() {
+        return None;
+    }
+    digits.iter().try_fold(0usize, |n, digit| {
+        let digit = digit.is_ascii_digit().then(|| usize::from(digit - b'0'))?;
+        Some(n.saturating_mul(10).saturating_add(digit))
+    })
+}
+
+fn without_cr(line: &[u8]) -> usize {
+    line.strip_suffix(b"\r").unwrap_or(line).len()
+}
+
+fn copy(bytes: &[u8]) -> Result<Vec<u8>> {
+    let mut copy = Vec::new();
+    copy.try_reserve_exact(bytes.len()).map_err(|_| no_memory())?;
+    copy.extend_from_slice(bytes);
+    Ok(copy)
+}
+
+fn no_memory() -> Error {
+    Error::new(Code::NoMemory, "no memory for a message of the server")
+}
+
+fn too_big(max: usize) -> Error {
+    Error::new(
+        Code::TooBig,
+        format!("a message of the server is over LEASH_OPT_MAX_MESSAGE ({max} bytes)"),
+    )
+}
+
+fn protocol(what: &'static str) -> Error {
+    Error::new(Code::Protocol, format!("the server broke Content-Length framing: {what}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    /// Feed `bytes` in portions that end at `cuts`, to the end of the stream.
+    fn decode(framing: Framing, max: usize, bytes: &[u8], cuts: &[usize]) -> Result<Vec<Piece>> {
+        let mut decoder = Decoder::new(framing, max);
+        let mut pieces = Vec::new();
+        let mut from = 0;
+        for to in cuts.iter().copied().chain([bytes.len()]) {
+            decoder.room()?.extend_from_slice(&bytes[from..to]);
+            from = to;
+            while let Some(piece) = decoder.next()? {
+                pieces.push(piece);
+            }
+        }
+        pieces.extend(decoder.finish()?);
+        Ok(pieces)
+    }
+
+    fn message(text: &str) -> Piece {
+        Piece::Message(text.into())
+    }
+
+    fn noise(text: &str) -> Piece {
+        Piece::Noise(text.into())
+    }
+
+    fn code(framing: Framing, max: usize, bytes: &str) -> Code {
+        decode(framing, max, bytes.as_bytes(), &[]).unwrap_err().code()
+    }
+
+    #[test]
+    fn a_line_ends_at_0x0a_only() {
+        let text = "{\"a\":\"\u{2028}\u{85}\"}\r\n\n\r\nnoise\n{";
+        let pieces = decode(Framing::Lines, 99, text.as_bytes(), &[]).unwrap();
+        assert_eq!(pieces, [message("{\"a\":\"\u{2028}\u{85}\"}"), message("noise"), message("{")]);
+    }
+
+    #[test]
+    fn a_line_may_have_exactly_the_limit() {
+        assert_eq!(
+            decode(Framing::Lines, 3, b"abc\r\nab\n", &[]).unwrap(),
+            [message("abc"), message("ab")]
+        );
+        assert_eq!(code(Framing::Lines, 3, "abcd\n"), Code::TooBig);
+        assert_eq!(code(Framing::Lines, 3, "abcd"), Code::TooBig);
+        assert_eq!(code(Framing::Lines, 3, "abcde"), Code::TooBig);
+    }
+
+    #[test]
+    fn headers_are_read_whatever_their_case_and_order() {
+        let text = "banner\r\n\r\ncontent-type: x\r\nX-Other: y\r\nCONTENT-LENGTH:2\r\n\r\n{}\
+                    Content-Length: 3\n\n[1]trailing";
+        let pieces = decode(Framing::ContentLength, 99, text.as_bytes(), &[]).unwrap();
+        assert_eq!(pieces, [noise("banner"), message("{}"), message("[1]"), noise("trailing")]);
+    }
+
+    #[test]
+    fn a_broken_header_block_ends_the_stream() {
+        for text in [
+            "Content-Length: x\r\n\r\n",
+            "Content-Length: -1\r\n\r\n",
+            "Content-Length: +1\r\n\r\n",
+            "Content-Length:\r\n\r\n",
+            "Content-Type: a\r\n\r\n{}",
+            "Content-Length: 1\r\nContent-Length: 2\r\n\r\n",
+            "Content-Length: 1\r\nno colon\r\n\r\n",
+        ] {
+            assert_eq!(code(Framing::ContentLength, 99, text), Code::Protocol, "{text}");
+        }
+        let bomb = format!("Content-Length: 1\r\nX: {}\r\n\r\n", "x".repeat(HEADERS_MAX));
+        assert_eq!(code(Framing::ContentLength, 99_999, &bomb), Code::Protocol);
+        let long = "Content-Length: 99999999999999999999999999\r\n\r\n";
+        assert_eq!(code(Framing::ContentLength, 99, long), Code::TooBig);
+    }
+
+    #[test]
+    fn a_claimed_length_allocates_nothing() {
+        let mut decoder = Decoder::new(Framing::ContentLength, usize::MAX);
+        decoder.room().unwrap().extend_from_slice(b"Content-Length: 99999999999\r\n\r\n");
+        assert_eq!(decoder.next().unwrap(), None);
+        assert!(decoder.room().unwrap().capacity() <= 2 * CHUNK);
+    }
+
+    #[test]
+    fn a_large_message_is_handed_over_without_a_copy() {
+        let mut decoder = Decoder::new(Framing::Lines, usize::MAX);
+        let room = decoder.room().unwrap();
+        room.resize(HAND_OVER, b'x');
+        room.extend_from_slice(b"\nnext\n");
+        let place = room.as_ptr();
+        let Some(Piece::Message(large)) = decoder.next().unwrap() else { panic!() };
+        assert_eq!((large.as_ptr(), large.len()), (place, HAND_OVER));
+        assert_eq!(decoder.next().unwrap(), Some(message("next")));
+    }
+
+    proptest! {
+        #[test]
+        fn any_portions_give_the_same_lines(
+            bytes in proptest::collection::vec(prop_oneof![Just(b'\n'), Just(b'\r'), any::<u8>()], 0..200),
+            cuts in proptest::collection::vec(0usize..200, 0..20),
+            max in 1usize..60,
+        ) {
+            check_portions(Framing::Lines, max, &bytes, cuts)?;
+        }
+
+        #[test]
+        fn any_portions_give_the_same_bodies(
+            parts in proptest::collection::vec(prop_oneof![
+                "Content-Length: [0-9]{1,2}\r?\n",
+                "Content-Type: x\r\n",
+                "\r\n",
+                "\\{[a-z\n:]{0,20}\\}",
+            ], 0..20),
+            cuts in proptest::collection::vec(0usize..400, 0..20),
+            max in 1usize..60,
+        ) {
+            check_portions(Framing::ContentLength, max, parts.concat().as_bytes(), cuts)?;
+        }
+
+        #[test]
+        fn what_is_framed_comes_back(
+            bodies in proptest::collection::vec(("[ -~\n\r]{0,9}", 0usize..20_000), 0..4),
+        ) {
+            let bodies: Vec<_> = bodies.iter().map(|(text, times)| text.repeat(*times)).collect();
+            let bytes: String =
+                bodies.iter().map(|b| format!("Content-Length: {}\r\n\r\n{b}", b.len())).collect();
+            let pieces = decode(Framing::ContentLength, usize::MAX, bytes.as_bytes(), &[]).unwrap();
+            prop_assert_eq!(pieces, bodies.iter().map(|b| message(b)).collect::<Vec<_>>());
+        }
+    }
+
+    fn check_portions(
+        framing: Framing,
+        max: usize,
+        bytes: &[u8],
+        mut cuts: Vec<usize>,
+    ) -> std::result::Result<(), TestCaseError> {
+        cuts.iter_mut().for_each(|cut| *cut = (*cut).min(bytes.len()));
+        cuts.sort_unstable();
+        let whole = decode(framing, max, bytes, &[]).map_err(|e| e.code());
+        let portions = decode(framing, max, bytes, &cuts).map_err(|e| e.code());
+        prop_assert_eq!(whole, portions);
+        Ok(())
+    }
+}

@@ -1,0 +1,436 @@
+//! JSON-RPC messages as text. One pass over a frame finds the members of its
+//! envelope; ids, params and results stay the bytes that the peer wrote.
+//!
+//! Checked: UTF-8, the grammar of the envelope, and of a payload the nesting
+//! and the ends of its strings, so that its own end is certain. What is inside
+//! a payload is the affair of the host's parser.
+
+mod scan;
+mod write;
+
+pub use write::{Outgoing, Protocol, check_params, check_value};
+
+use scan::{Members, Span};
+
+/// One message of the peer, as it came.
+#[derive(Debug)]
+pub struct Frame {
+    bytes: Vec<u8>,
+    shape: Shape,
+}
+
+/// One message of the peer, ready to be read by parts.
+///
+/// Each part ends in a NUL, put over the byte behind it: a comma, a brace or a
+/// quote that nobody needs once its place is known.
+#[derive(Debug)]
+pub struct Payload(Frame);
+
+/// What a message is, and where its parts are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Shape {
+    Request { id: Span, method: Span, params: Option<Span> },
+    Notification { method: Span, params: Option<Span> },
+    Result { id: Option<i64>, result: Span },
+    Failure { id: Option<i64>, code: Option<i64>, message: Option<Span>, data: Option<Span> },
+}
+
+/// What a message is, for whoever has to act on it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// The peer wants an answer.
+    Request,
+    /// The peer tells something.
+    Notification,
+    /// A call succeeded: the id, if it can be one of ours.
+    Result(Option<i64>),
+    /// A call failed: the id, if it can be one of ours.
+    Failure(Option<i64>),
+}
+
+/// Text with a NUL behind it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Terminated<'a>(&'a [u8]);
+
+impl<'a> Terminated<'a> {
+    /// Wrap `bytes`, whose last byte is NUL.
+    pub(crate) fn new(bytes: &'a [u8]) -> Option<Self> {
+        (bytes.last() == Some(&0)).then_some(Self(bytes))
+    }
+
+    /// The text without its NUL.
+    pub fn bytes(self) -> &'a [u8] {
+        &self.0[..self.0.len() - 1]
+    }
+
+    /// The first byte; there is a NUL after the last one.
+    pub fn as_ptr(self) -> *const u8 {
+        self.0.as_ptr()
+    }
+}
+
+/// What a piece of the stream holds.
+#[derive(Debug)]
+pub enum Parsed {
+    /// One message.
+    One(Frame),
+    /// A batch: its messages, and what in it is none.
+    Batch(Vec<Result<Frame, Vec<u8>>>),
+    /// Not JSON-RPC.
+    Noise(Vec<u8>),
+}
+
+/// Read one piece of the stream.
+pub fn parse(bytes: Vec<u8>) -> Parsed {
+    if !scan::is_text(&bytes) {
+        return Parsed::Noise(bytes);
+    }
+    if let Some(spans) = scan::batch(&bytes) {
+        let part = |span: &Span| frame(bytes[span.range()].to_vec());
+        let parts: Vec<_> = spans.iter().map(part).collect();
+        // An array without any message in it is no batch.
+        let batch = parts.iter().any(Result::is_ok);
+        return if batch { Parsed::Batch(parts) } else { Parsed::Noise(bytes) };
+    }
+    match frame(bytes) {
+        Ok(frame) => Parsed::One(frame),
+        Err(bytes) => Parsed::Noise(bytes),
+    }
+}
+
+/// One message, or its bytes again when it is none.
+fn frame(bytes: Vec<u8>) -> Result<Frame, Vec<u8>> {
+    match scan::object(&bytes).and_then(|members| Shape::of(&bytes, &members)) {
+        Some(shape) => Ok(Frame { bytes, shape }),
+        None => Err(bytes),
+    }
+}
+
+impl Shape {
+    /// What the members make, by section 4 and 5 of the JSON-RPC 2.0
+    /// specification. An error that is null counts as absent, as JSON-RPC 1.0
+    /// peers write it.
+    fn of(bytes: &[u8], members: &Members) -> Option<Self> {
+        let Members { id, method, params, result, error } = *members;
+        let error = error.filter(|error| &bytes[error.range()] != b"null");
+        if let Some(method) = method {
+            let method = scan::string(bytes, method)?;
+            return match id {
+                _ if result.is_some() || error.is_some() => None,
+                None => Some(Self::Notification { method, params }),
+                Some(id) if scan::is_id(bytes, id) => Some(Self::Request { id, method, params }),
+                Some(_) => None,
+            };
+        }
+        let id = id.and_then(|id| scan::positive(&bytes[id.range()]));
+        match (result, error) {
+            (_, Some(error)) => Some(Self::failure(bytes, id, error)),
+            (Some(result), None) => Some(Self::Result { id, result }),
+            (None, None) => None,
+        }
+    }
+
+    /// An error should be an object with code, message and data. Whatever else
+    /// it is becomes the data: the call must end all the same.
+    fn failure(bytes: &[u8], id: Option<i64>, error: Span) -> Self {
+        match scan::error(bytes, error) {
+            Some(parts) => Self::Failure {
+                id,
+                code: parts.code.and_then(|code| scan::integer(&bytes[code.range()])),
+                message: parts.message.and_then(|message| scan::string(bytes, message)),
+                data: parts.data,
+            },
+            None => Self::Failure { id, code: None, message: None, data: Some(error) },
+        }
+    }
+
+    /// The parts that are raw JSON.
+    fn values(&self) -> impl Iterator<Item = Span> {
+        let (id, json) = match *self {
+            Self::Request { id, params, .. } => (Some(id), params),
+            Self::Notification { params, .. } => (None, params),
+            Self::Result { result, .. } => (None, Some(result)),
+            Self::Failure { data, .. } => (None, data),
+        };
+        id.into_iter().chain(json)
+    }
+
+    /// The part that is a string.
+    fn text(&mut self) -> Option<&mut Span> {
+        match self {
+            Self::Request { method, .. } | Self::Notification { method, .. } => Some(method),
+            Self::Failure { message, .. } => message.as_mut(),
+            Self::Result { .. } => None,
+        }
+    }
+}
+
+impl Frame {
+    /// What it is.
+    pub fn kind(&self) -> Kind {
+        match self.shape {
+            Shape::Request { .. } => Kind::Request,
+            Shape::Notification { .. } => Kind::Notification,
+            Shape::Result { id, .. } => Kind::Result(id),
+            Shape::Failure { id, .. } => Kind::Failure(id),
+        }
+    }
+
+    /// Make its parts readable.
+    pub fn open(self) -> Payload {
+        let Self { mut bytes, mut shape } = self;
+        shape.values().for_each(|value| bytes[value.end] = 0);
+        if let Some(text) = shape.text() {
+            scan::unescape(&mut bytes, text);
+            bytes[text.end] = 0;
+        }
+        Payload(Self { bytes, shape })
+    }
+
+    /// Its bytes as they came.
+    pub fn into_bytes(self) -> Vec<u8> {
+        self.bytes
+    }
+}
+
+impl Payload {
+    /// The method of a request or notification.
+    pub fn method(&self) -> Option<Terminated<'_>> {
+        match self.0.shape {
+            Shape::Request { method, .. } | Shape::Notification { method, .. } => {
+                self.part(Some(method))
+            }
+            _ => None,
+        }
+    }
+
+    /// The params, result, or data of an error: raw JSON.
+    pub fn json(&self) -> Option<Terminated<'_>> {
+        self.part(match self.0.shape {
+            Shape::Request { params, .. } | Shape::Notification { params, .. } => params,
+            Shape::Result { result, .. } => Some(result),
+            Shape::Failure { data, .. } => data,
+        })
+    }
+
+    /// The message of an error.
+    pub fn error_message(&self) -> Option<Terminated<'_>> {
+        match self.0.shape {
+            Shape::Failure { message, .. } => self.part(message),
+            _ => None,
+        }
+    }
+
+    /// The code of an error.
+    pub fn error_code(&self) -> Option<i64> {
+        match self.0.shape {
+            Shape::Failure { code, .. } => code,
+            _ => None,
+        }
+    }
+
+    /// The id of a request: raw JSON.
+    pub fn peer_id(&self) -> Option<Terminated<'_>> {
+        match self.0.shape {
+            Shape::Request { id, .. } => self.part(Some(id)),
+            _ => None,
+        }
+    }
+
+    /// How much memory it holds.
+    pub fn size(&self) -> usize {
+        self.0.bytes.len()
+    }
+
+    fn part(&self, span: Option<Span>) -> Option<Terminated<'_>> {
+        let span = span?;
+        Terminated::new(&self.0.bytes[span.start..=span.end])
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn one(text: &str) -> Frame {
+        match parse(text.into()) {
+            Parsed::One(frame) => frame,
+            other => panic!("{text}: {other:?}"),
+        }
+    }
+
+    fn is_noise(text: &str) -> bool {
+        matches!(parse(text.into()), Parsed::Noise(bytes) if bytes == text.as_bytes())
+    }
+
+    fn show(part: Option<Terminated<'_>>) -> Option<&str> {
+        part.map(|part| std::str::from_utf8(part.bytes()).unwrap())
+    }
+
+    #[test]
+    fn a_result_comes_byte_for_byte() {
+        let json = r#"{"x":1.0,"y":12345678901234567890,"z":"\u00e9", "x":[ {} ,"]"]}"#;
+        let frame = one(&format!(r#" {{ "result" : {json} , "id" : 7 }} "#));
+        assert_eq!(frame.kind(), Kind::Result(Some(7)));
+        assert_eq!(show(frame.open().json()), Some(json));
+    }
+
+    #[test]
+    fn a_request_gives_its_id_as_raw_json() {
+        for id in ["0", "-1", "1.5e3", "\"a\\n\"", "null", "99999999999999999999"] {
+            let payload = {
+                let frame = one(&format!(r#"{{"id":{id},"method":"a\/b","params":[1]}}"#));
+                assert_eq!(frame.kind(), Kind::Request);
+                frame.open()
+            };
+            assert_eq!(show(payload.peer_id()), Some(id));
+            assert_eq!(show(payload.method()), Some("a/b"));
+            assert_eq!(show(payload.json()), Some("[1]"));
+        }
+    }
+
+    #[test]
+    fn an_error_gives_code_message_and_data() {
+        let payload =
+            one(r#"{"id":1,"error":{"code":-32000,"message":"\"no\"","data":{"a":1}}}"#).open();
+        assert_eq!(payload.error_code(), Some(-32000));
+        assert_eq!(show(payload.error_message()), Some("\"no\""));
+        assert_eq!(show(payload.json()), Some(r#"{"a":1}"#));
+    }
+
+    #[test]
+    fn an_odd_error_still_ends_its_call() {
+        for (error, data) in [("\"no\"", "\"no\""), ("[1]", "[1]"), ("7", "7")] {
+            let frame = one(&format!(r#"{{"id":1,"error":{error},"result":null}}"#));
+            assert_eq!(frame.kind(), Kind::Failure(Some(1)));
+            let payload = frame.open();
+            assert_eq!((payload.error_code(), show(payload.json())), (None, Some(data)));
+        }
+        assert_eq!(one(r#"{"id":1,"error":null,"result":2}"#).kind(), Kind::Result(Some(1)));
+    }
+
+    #[test]
+    fn only_our_own_way_to_write_an_id_is_ours() {
+        for id in ["0", "-1", "01", "1.0", "1e0", "\"1\"", "null", "9223372036854775808", "[1]"] {
+            let text = format!(r#"{{"id":{id},"result":1}}"#);
+            assert!(
+                !matches!(parse(text.into()), Parsed::One(f) if f.kind() != Kind::Result(None))
+            );
+        }
+        assert_eq!(one(r#"{"result":1}"#).kind(), Kind::Result(None));
+    }
+
+    #[test]
+    fn what_is_not_json_rpc_is_noise_as_it_came() {
+        for text in [
+            "",
+            " ",
+            "banner",
+            "1",
+            "\"x\"",
+            "null",
+            "[]",
+            "[1,{}]",
+            "{}",
+            "{\"id\":1}",
+            "{\"method\":1}",
+            r#"{"method":"a","result":1}"#,
+            r#"{"id":1,"id":2,"result":1}"#,
+            r#"{"id":{},"method":"a"}"#,
+            r#"{"id":1,"result":1}}"#,
+            r#"{"id":1,"result":1"#,
+            r#"{"id":1,"result":[}]}"#,
+            r#"{"id":1,"result":}"#,
+            r#"{"id":1,"result":tru}"#,
+            r#"{"id":1,"result":"a}"#,
+            r#"{"id":1 "result":1}"#,
+            r#"{id:1,"result":1}"#,
+            r#"{"id":1,"result":1,}"#,
+            r#"{"method":"\x"}"#,
+            "{\"method\":\"a\n\"}",
+            "[1,2",
+            "{\"id\":1,\"result\":\"\0\"}",
+        ] {
+            assert!(is_noise(text), "{text}");
+        }
+        assert!(matches!(parse(b"{\"id\":1,\"result\":\"\xff\"}".to_vec()), Parsed::Noise(_)));
+    }
+
+    #[test]
+    fn a_batch_is_taken_apart() {
+        let Parsed::Batch(parts) = parse(br#" [{"id":1,"result":2},3,{"method":"m"}] "#.to_vec())
+        else {
+            panic!()
+        };
+        let kinds: Vec<_> =
+            parts.iter().map(|part| part.as_ref().map(Frame::kind).map_err(|b| &b[..])).collect();
+        assert_eq!(kinds, [Ok(Kind::Result(Some(1))), Err(&b"3"[..]), Ok(Kind::Notification)]);
+    }
+
+    #[test]
+    fn a_byte_order_mark_is_no_obstacle() {
+        assert_eq!(one("\u{FEFF}{\"method\":\"m\"}").kind(), Kind::Notification);
+    }
+
+    #[test]
+    fn nesting_costs_no_stack() {
+        let deep = format!("{}{}", "[".repeat(100_000), "]".repeat(100_000));
+        let frame = one(&format!(r#"{{"id":1,"result":{deep}}}"#));
+        assert_eq!(show(frame.open().json()), Some(&*deep));
+        assert!(check_value(deep.as_bytes(), "result").is_ok());
+        assert!(is_noise(&deep));
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_are_read_without_a_panic(bytes: Vec<u8>) {
+            parse(bytes);
+        }
+
+        #[test]
+        fn nearly_json_is_read_without_a_panic(
+            tokens in proptest::collection::vec(prop_oneof![
+                Just("{"), Just("}"), Just("["), Just("]"), Just(","), Just(":"), Just("\"id\""),
+                Just("\"method\""), Just("\"result\""), Just("\"error\""), Just("\"m\\u0000\""),
+                Just("1"), Just("null"), Just("\\"), Just("\""), Just("{\"code\":1}"),
+            ], 0..24),
+        ) {
+            let text = tokens.concat();
+            match parse(text.clone().into()) {
+                Parsed::One(frame) => { frame.open().json(); }
+                Parsed::Batch(parts) => parts.into_iter().flatten().for_each(|f| { f.open(); }),
+                Parsed::Noise(bytes) => prop_assert_eq!(bytes, text.into_bytes()),
+            }
+        }
+
+        #[test]
+        fn json_values_are_found_where_serde_json_finds_them(
+            value in arbitrary_json(), id in 1i64..i64::MAX, pad in "[ \t]{0,3}",
+        ) {
+            let frame = one(&format!(r#"{{"jsonrpc":"2.0",{pad}"id":{id},"x":{value},"result":{value}{pad}}}"#));
+            prop_assert_eq!(frame.kind(), Kind::Result(Some(id)));
+            let payload = frame.open();
+            prop_assert_eq!(show(payload.json()), Some(&*value));
+        }
+    }
+
+    fn arbitrary_json() -> impl Strategy<Value = String> {
+        let leaf = prop_oneof![
+            any::<i64>().prop_map(|n| n.to_string()),
+            any::<f64>().prop_map(|n| serde_json::to_string(&n).unwrap()),
+            ".*".prop_map(|s| serde_json::to_string(&s).unwrap()),
+            Just("null".to_owned()),
+        ];
+        leaf.prop_recursive(6, 40, 6, |inner| {
+            prop_oneof![
+                proptest::collection::vec(inner.clone(), 0..6)
+                    .prop_map(|items| format!("[{}]", items.join(" , "))),
+                proptest::collection::vec((".*", inner), 0..6).prop_map(|members| {
+                    let member = |(k, v): (String, String)| format!("{}:{v}", serde_json::json!(k));
+                    format!("{{{}}}", members.into_iter().map(member).collect::<Vec<_>>().join(","))
+                }),
+            ]
+        })
+    }
+}

@@ -1,0 +1,434 @@
+//! Finding the parts of a message without building JSON values.
+
+use std::ops::Range;
+
+use memchr::{memchr, memchr2};
+
+/// Where a part is: `bytes[start..end]`. Inside a frame there is always a byte
+/// at `end`: a value is followed by a comma, a brace or white space, and the
+/// content of a string by its quote.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Span {
+    pub start: usize,
+    pub end: usize,
+}
+
+impl Span {
+    pub fn range(self) -> Range<usize> {
+        self.start..self.end
+    }
+}
+
+/// The members of a message's envelope, each as raw JSON.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Members {
+    pub id: Option<Span>,
+    pub method: Option<Span>,
+    pub params: Option<Span>,
+    pub result: Option<Span>,
+    pub error: Option<Span>,
+}
+
+/// The members of an error object.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct ErrorParts {
+    pub code: Option<Span>,
+    pub message: Option<Span>,
+    pub data: Option<Span>,
+}
+
+/// Whether it can be JSON text at all: UTF-8 without a raw NUL.
+pub fn is_text(bytes: &[u8]) -> bool {
+    memchr(0, bytes).is_none() && std::str::from_utf8(bytes).is_ok()
+}
+
+/// The elements of a batch; `None` when the text is not a whole array, or an
+/// empty one, which is no batch.
+pub fn batch(bytes: &[u8]) -> Option<Vec<Span>> {
+    let mut scanner = Scanner::at_start(bytes);
+    scanner.eat(b'[')?;
+    let mut spans = Vec::new();
+    loop {
+        spans.push(scanner.value()?);
+        match scanner.next()? {
+            b',' => {}
+            b']' => break,
+            _ => return None,
+        }
+    }
+    scanner.at_end().then_some(spans)
+}
+
+/// The envelope of a whole message; `None` when it is not an object, or when a
+/// member of the envelope is there twice, so that nobody can say which counts.
+pub fn object(bytes: &[u8]) -> Option<Members> {
+    let mut scanner = Scanner::at_start(bytes);
+    let mut members = Members::default();
+    scanner.members(|key, value| {
+        let slot = match key {
+            b"id" => &mut members.id,
+            b"method" => &mut members.method,
+            b"params" => &mut members.params,
+            b"result" => &mut members.result,
+            b"error" => &mut members.error,
+            _ => return Some(()),
+        };
+        slot.replace(value).is_none().then_some(())
+    })?;
+    scanner.at_end().then_some(members)
+}
+
+/// The parts of an error object; `None` when it is something else.
+pub fn error(bytes: &[u8], error: Span) -> Option<ErrorParts> {
+    let mut scanner = Scanner { bytes: &bytes[..error.end], at: error.start };
+    let mut parts = ErrorParts::default();
+    scanner.members(|key, value| {
+        let slot = match key {
+            b"code" => &mut parts.code,
+            b"message" => &mut parts.message,
+            b"data" => &mut parts.data,
+            _ => return Some(()),
+        };
+        slot.replace(value).is_none().then_some(())
+    })?;
+    Some(parts)
+}
+
+/// The content of a string value, between its quotes; `None` when it is not a
+/// string by the grammar of RFC 8259, section 7.
+pub fn string(bytes: &[u8], value: Span) -> Option<Span> {
+    let content = bytes[value.range()].strip_prefix(b"\"")?.strip_suffix(b"\"")?;
+    let good = content.iter().all(|b| *b >= 0x20) && escapes_are_good(content);
+    good.then_some(Span { start: value.start + 1, end: value.end - 1 })
+}
+
+fn escapes_are_good(mut content: &[u8]) -> bool {
+    while let Some(escape) = memchr(b'\\', content) {
+        content = &content[escape..];
+        let length = match content.get(1) {
+            Some(b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't') => 2,
+            Some(b'u') if hex(content).is_some() => 6,
+            _ => return false,
+        };
+        content = &content[length..];
+    }
+    true
+}
+
+/// Whether a value may be the id of a request: a string, a number or null.
+pub fn is_id(bytes: &[u8], value: Span) -> bool {
+    matches!(bytes[value.start], b'"' | b'-' | b'0'..=b'9' | b'n')
+}
+
+/// A number as our ids are written: no sign, no leading zero, not 0.
+pub fn positive(digits: &[u8]) -> Option<i64> {
+    if !digits.first().is_some_and(|first| (b'1'..=b'9').contains(first)) {
+        return None;
+    }
+    integer(digits)
+}
+
+/// A number without fraction or exponent that fits.
+pub fn integer(digits: &[u8]) -> Option<i64> {
+    std::str::from_utf8(digits).ok()?.parse().ok()
+}
+
+/// Put a string into its plain form, in place, where it is never longer. What
+/// cannot be text for C, a NUL or half of a surrogate pair, becomes U+FFFD.
+pub fn unescape(bytes: &mut [u8], content: &mut Span) {
+    let Some(first) = memchr(b'\\', &bytes[content.range()]) else { return };
+    let (mut from, mut to) = (content.start + first, content.start + first);
+    while from < content.end {
+        if bytes[from] != b'\\' {
+            bytes[to] = bytes[from];
+            (from, to) = (from + 1, to + 1);
+            continue;
+        }
+        let (plain, used) = escape(&bytes[from..content.end]);
+        let mut utf8 = [0; 4];
+        let utf8 = plain.encode_utf8(&mut utf8).as_bytes();
+        bytes[to..to + utf8.len()].copy_from_slice(utf8);
+        (from, to) = (from + used, to + utf8.len());
+    }
+    content.end = to;
+}
+
+/// The character that a good escape stands for, and the escape's length.
+fn escape(text: &[u8]) -> (char, usize) {
+    let short = match text[1] {
+        b'b' => '\u{8}',
+        b'f' => '\u{c}',
+        b'n' => '\n',
+        b'r' => '\r',
+        b't' => '\t',
+        b'u' => return unicode_escape(text),
+        itself => char::from(itself),
+    };
+    (short, 2)
+}
+
+fn unicode_escape(text: &[u8]) -> (char, usize) {
+    let first = hex(text).unwrap_or(0);
+    if let (0xD800..0xDC00, Some(second @ 0xDC00..0xE000)) = (first, text.get(6..).and_then(hex)) {
+        let code = 0x10000 + ((first - 0xD800) << 10) + (second - 0xDC00);
+        return (char::from_u32(code).unwrap_or(char::REPLACEMENT_CHARACTER), 12);
+    }
+    (char::from_u32(first).filter(|c| *c != '\0').unwrap_or(char::REPLACEMENT_CHARACTER), 6)
+}
+
+/// The value of the `\uXXXX` that `text` begins with.
+fn hex(text: &[u8]) -> Option<u32> {
+    let digits = text.get(..6)?.strip_prefix(b"\\u")?;
+    digits.iter().try_fold(0, |n, digit| Some(n * 16 + char::from(*digit).to_digit(16)?))
+}
+
+struct Scanner<'a> {
+    bytes: &'a [u8],
+    at: usize,
+}
+
+impl<'a> Scanner<'a> {
+    /// Some servers begin their output with a byte order mark: RFC 8259,
+    /// section 8.1, lets a parser ignore it.
+    fn at_start(bytes: &'a [u8]) -> Self {
+        let at = if bytes.starts_with(b"\xEF\xBB\xBF") { 3 } else { 0 };
+        Self { bytes, at }
+    }
+
+    /// Each member of the object ahead. Ends early when `visit` says `None`.
+    fn members(&mut self, mut visit: impl FnMut(&[u8], Span) -> Option<()>) -> Option<()> {
+        self.eat(b'{')?;
+        if self.eat(b'}').is_some() {
+            return Some(());
+        }
+        loop {
+            let key = self.key()?;
+            self.eat(b':')?;
+            let value = self.value()?;
+            visit(&key, value)?;
+            match self.next()? {
+                b',' => {}
+                b'}' => return Some(()),
+                _ => return None,
+            }
+        }
+    }
+
+    /// The name of a member, in its plain form.
+    fn key(&mut self) -> Option<std::borrow::Cow<'a, [u8]>> {
+        self.blanks();
+        let value = self.quoted()?;
+        let mut content = string(self.bytes, value)?;
+        let raw = &self.bytes[content.range()];
+        if memchr(b'\\', raw).is_none() {
+            return Some(raw.into());
+        }
+        let mut plain = raw.to_vec();
+        content = Span { start: 0, end: plain.len() };
+        unescape(&mut plain, &mut content);
+        plain.truncate(content.end);
+        Some(plain.into())
+    }
+
+    /// The value ahead.
+    fn value(&mut self) -> Option<Span> {
+        self.blanks();
+        match self.bytes.get(self.at)? {
+            b'"' => self.quoted(),
+            b'{' | b'[' => self.nested(),
+            _ => self.scalar(),
+        }
+    }
+
+    /// The string ahead, with its quotes.
+    fn quoted(&mut self) -> Option<Span> {
+        let start = self.at;
+        if *self.bytes.get(start)? != b'"' {
+            return None;
+        }
+        self.at = string_end(self.bytes, start + 1)?;
+        Some(Span { start, end: self.at })
+    }
+
+    /// The object or array ahead, by its brackets and strings alone.
+    fn nested(&mut self) -> Option<Span> {
+        let start = self.at;
+        let mut open = Brackets::default();
+        loop {
+            let byte = *self.bytes.get(self.at)?;
+            self.at += 1;
+            match byte {
+                b'"' => self.at = string_end(self.bytes, self.at)?,
+                b'{' | b'[' => open.push(byte == b'{'),
+                b'}' | b']' => {
+                    if open.pop()? != (byte == b'}') {
+                        return None;
+                    }
+                    if open.depth == 0 {
+                        return Some(Span { start, end: self.at });
+                    }
+                }
+                _ => {}
+            }
+        }
+    }
+
+    /// The number, true, false or null ahead.
+    fn scalar(&mut self) -> Option<Span> {
+        let start = self.at;
+        let length = self.bytes[start..]
+            .iter()
+            .position(|b| matches!(b, b',' | b'}' | b']' | b' ' | b'\t' | b'\r' | b'\n'))
+            .unwrap_or(self.bytes.len() - start);
+        self.at += length;
+        let text = &self.bytes[start..self.at];
+        let good = matches!(text, b"true" | b"false" | b"null") || is_number(text);
+        good.then_some(Span { start, end: self.at })
+    }
+
+    fn blanks(&mut self) {
+        let blank = |b: &u8| matches!(b, b' ' | b'\t' | b'\r' | b'\n');
+        self.at += self.bytes[self.at..].iter().take_while(|b| blank(b)).count();
+    }
+
+    fn next(&mut self) -> Option<u8> {
+        self.blanks();
+        let byte = *self.bytes.get(self.at)?;
+        self.at += 1;
+        Some(byte)
+    }
+
+    fn eat(&mut self, byte: u8) -> Option<()> {
+        self.blanks();
+        (*self.bytes.get(self.at)? == byte).then(|| self.at += 1)
+    }
+
+    fn at_end(&mut self) -> bool {
+        self.blanks();
+        self.at == self.bytes.len()
+    }
+}
+
+/// The place behind the closing quote of the string whose content begins at
+/// `from`.
+fn string_end(bytes: &[u8], from: usize) -> Option<usize> {
+    let mut at = from;
+    loop {
+        at += memchr2(b'"', b'\\', bytes.get(at..)?)?;
+        if bytes[at] == b'"' {
+            return Some(at + 1);
+        }
+        at += 2;
+    }
+}
+
+/// Number grammar of RFC 8259, section 6.
+fn is_number(text: &[u8]) -> bool {
+    let digits = |text: &[u8]| text.iter().take_while(|b| b.is_ascii_digit()).count();
+    let mut rest = text.strip_prefix(b"-").unwrap_or(text);
+    let whole = digits(rest);
+    if whole == 0 || (whole > 1 && rest[0] == b'0') {
+        return false;
+    }
+    rest = &rest[whole..];
+    if let Some(fraction) = rest.strip_prefix(b".") {
+        let length = digits(fraction);
+        if length == 0 {
+            return false;
+        }
+        rest = &fraction[length..];
+    }
+    if let [b'e' | b'E', exponent @ ..] = rest {
+        let exponent = match exponent {
+            [b'+' | b'-', digits @ ..] => digits,
+            digits => digits,
+        };
+        return !exponent.is_empty() && digits(exponent) == exponent.len();
+    }
+    rest.is_empty()
+}
+
+/// The open brackets, one bit each: any depth, and no recursion.
+#[derive(Default)]
+struct Brackets {
+    depth: usize,
+    /// The innermost 64.
+    near: u64,
+    /// The others, in groups of 64.
+    far: Vec<u64>,
+}
+
+impl Brackets {
+    fn push(&mut self, object: bool) {
+        if self.depth > 0 && self.depth % 64 == 0 {
+            self.far.push(self.near);
+        }
+        self.near = self.near << 1 | u64::from(object);
+        self.depth += 1;
+    }
+
+    /// Whether the innermost one is an object.
+    fn pop(&mut self) -> Option<bool> {
+        self.depth = self.depth.checked_sub(1)?;
+        let object = self.near & 1 == 1;
+        self.near >>= 1;
+        if self.depth > 0 && self.depth % 64 == 0 {
+            self.near = self.far.pop()?;
+        }
+        Some(object)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn brackets_remember_their_kind_at_any_depth() {
+        for depth in [1, 63, 64, 65, 127, 128, 129, 1000] {
+            let mut open = Brackets::default();
+            let kind = |n: usize| n % 3 == 0;
+            (0..depth).for_each(|n| open.push(kind(n)));
+            assert!((0..depth).rev().all(|n| open.pop() == Some(kind(n))), "{depth}");
+            assert_eq!(open.pop(), None);
+        }
+    }
+
+    #[test]
+    fn numbers_follow_the_grammar() {
+        for good in ["0", "-0", "10", "1.0", "-1.5e+10", "1E2", "12345678901234567890"] {
+            assert!(is_number(good.as_bytes()), "{good}");
+        }
+        for bad in ["", "-", "+1", "01", "1.", ".1", "1e", "1e+", "0x1", "NaN", "1 2", "--1"] {
+            assert!(!is_number(bad.as_bytes()), "{bad}");
+        }
+    }
+
+    #[test]
+    fn strings_follow_the_grammar() {
+        let good = |text: &str| {
+            let text = format!("\"{text}\"");
+            string(text.as_bytes(), Span { start: 0, end: text.len() }).is_some()
+        };
+        assert!(good("") && good(r#"a\"\\\/\b\f\n\r\t\u00e9"#) && good("\u{7f}\u{2028}"));
+        for bad in [r"\x", r"\u12", r"\u12g4", r"\", "\n", "\u{1f}"] {
+            assert!(!good(bad), "{bad}");
+        }
+    }
+
+    #[test]
+    fn escapes_become_text_in_place() {
+        for (raw, plain) in [
+            (r"plain", "plain"),
+            (r"a\/b\n\t\\", "a/b\n\t\\"),
+            (r"\u00e9\ud83d\ude00!", "\u{e9}\u{1F600}!"),
+            (r"\ud83d \ude00", "\u{FFFD} \u{FFFD}"),
+            (r"\u0000", "\u{FFFD}"),
+        ] {
+            let mut bytes = raw.as_bytes().to_vec();
+            let mut span = Span { start: 0, end: bytes.len() };
+            unescape(&mut bytes, &mut span);
+            assert_eq!(std::str::from_utf8(&bytes[span.range()]).unwrap(), plain, "{raw}");
+        }
+    }
+}

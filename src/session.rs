@@ -1,0 +1,113 @@
+//! Which calls are open. An id is pending at most once and never used again,
+//! and each call ends exactly once.
+
+use std::collections::HashMap;
+
+/// The id of a call: 1, 2, 3 and so on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct CallId(i64);
+
+impl CallId {
+    /// The id that a host or a peer named; `None` when it cannot be one.
+    pub fn new(id: i64) -> Option<Self> {
+        (id > 0).then_some(Self(id))
+    }
+
+    /// As the number on the wire.
+    pub fn get(self) -> i64 {
+        self.0
+    }
+}
+
+/// The open calls, each with what its owner keeps about it.
+pub struct Session<C> {
+    last: i64,
+    pending: HashMap<CallId, C>,
+}
+
+impl<C> Default for Session<C> {
+    fn default() -> Self {
+        Self { last: 0, pending: HashMap::new() }
+    }
+}
+
+impl<C> Session<C> {
+    /// Open a call.
+    pub fn begin(&mut self, call: C) -> CallId {
+        self.last += 1;
+        let id = CallId(self.last);
+        self.pending.insert(id, call);
+        id
+    }
+
+    /// The open call `id`.
+    pub fn get_mut(&mut self, id: CallId) -> Option<&mut C> {
+        self.pending.get_mut(&id)
+    }
+
+    /// End the call `id`; `None` when it has ended already, or never was.
+    pub fn end(&mut self, id: CallId) -> Option<C> {
+        self.pending.remove(&id)
+    }
+
+    /// End every call, the oldest first.
+    pub fn end_all(&mut self) -> Vec<(CallId, C)> {
+        let mut calls: Vec<_> = self.pending.drain().collect();
+        calls.sort_unstable_by_key(|(id, _)| *id);
+        calls
+    }
+
+    /// How many calls are open.
+    pub fn len(&self) -> usize {
+        self.pending.len()
+    }
+
+    /// Whether no call is open.
+    pub fn is_empty(&self) -> bool {
+        self.pending.is_empty()
+    }
+
+    /// The open calls, in no order.
+    pub fn iter(&self) -> impl Iterator<Item = (CallId, &C)> {
+        self.pending.iter().map(|(id, call)| (*id, call))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[derive(Clone, Debug)]
+    enum Step {
+        Begin,
+        End(i64),
+        EndAll,
+    }
+
+    proptest! {
+        #[test]
+        fn each_call_ends_once_and_its_id_never_comes_back(
+            steps in proptest::collection::vec(prop_oneof![
+                5 => Just(Step::Begin), 5 => (-1i64..40).prop_map(Step::End), 1 => Just(Step::EndAll),
+            ], 0..80),
+        ) {
+            let mut session = Session::default();
+            let (mut begun, mut ended) = (Vec::new(), Vec::new());
+            for step in steps {
+                match step {
+                    Step::Begin => begun.push(session.begin(())),
+                    Step::End(id) => {
+                        let Some(id) = CallId::new(id) else { continue };
+                        let open = begun.contains(&id) && !ended.contains(&id);
+                        prop_assert_eq!(session.end(id).is_some(), open);
+                        ended.extend(open.then_some(id));
+                    }
+                    Step::EndAll => ended.extend(session.end_all().into_iter().map(|(id, ())| id)),
+                }
+                prop_assert_eq!(session.len(), begun.len() - ended.len());
+            }
+            prop_assert!(begun.iter().enumerate().all(|(n, id)| id.get() == n as i64 + 1));
+        }
+    }
+}
