@@ -3,7 +3,7 @@
 
 mod queue;
 
-pub use queue::Queue;
+pub use queue::{Limits, Queue};
 
 use crate::error::{Code, Error};
 use crate::message::{Payload, Terminated};

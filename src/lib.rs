@@ -2,12 +2,17 @@
 //! nothing running when the host lets go. The C API is `include/leash.h`;
 //! ARCHITECTURE.md shows how a byte travels through the modules below.
 
+pub mod connection;
 pub mod error;
 pub mod events;
+#[allow(unsafe_code, reason = "the border to C; each function checks what it is given")]
+pub mod ffi;
 pub mod framing;
 pub mod message;
 pub mod options;
 pub mod process;
+mod runtime;
 pub mod session;
 #[allow(unsafe_code, reason = "system calls; each wrapper is safe to call")]
 pub mod sys;
+pub mod transport;

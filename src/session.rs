@@ -32,10 +32,15 @@ impl<C> Default for Session<C> {
 }
 
 impl<C> Session<C> {
+    /// The id that the next call will have.
+    pub fn upcoming(&self) -> CallId {
+        CallId(self.last + 1)
+    }
+
     /// Open a call.
     pub fn begin(&mut self, call: C) -> CallId {
-        self.last += 1;
-        let id = CallId(self.last);
+        let id = self.upcoming();
+        self.last = id.get();
         self.pending.insert(id, call);
         id
     }
@@ -67,9 +72,9 @@ impl<C> Session<C> {
         self.pending.is_empty()
     }
 
-    /// The open calls, in no order.
-    pub fn iter(&self) -> impl Iterator<Item = (CallId, &C)> {
-        self.pending.iter().map(|(id, call)| (*id, call))
+    /// Whether the call `id` is open.
+    pub fn contains(&self, id: CallId) -> bool {
+        self.pending.contains_key(&id)
     }
 }
 

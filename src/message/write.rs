@@ -42,6 +42,15 @@ impl Protocol {
         }
     }
 
+    /// Checked JSON as it may stand in a message: where a newline ends a
+    /// message, there is none in it.
+    pub fn wire(self, json: &[u8]) -> Cow<'_, [u8]> {
+        match self.framing() {
+            Framing::Lines => one_line(json),
+            Framing::ContentLength => json.into(),
+        }
+    }
+
     /// The notification that gives up a call, where the protocol has one: a
     /// server that does not know it may fall silent.
     pub fn cancel(self, id: i64) -> Option<Outgoing<'static>> {
@@ -65,49 +74,47 @@ pub struct Outgoing<'a> {
 }
 
 impl<'a> Outgoing<'a> {
-    /// A request. `params` is checked JSON.
-    pub fn request(protocol: Protocol, id: i64, method: &str, params: Option<&'a [u8]>) -> Self {
+    /// A request. `params` went through [`Protocol::wire`].
+    pub fn request(protocol: Protocol, id: i64, method: &str, params: Option<Cow<'a, [u8]>>) -> Self {
         let head = format!(r#""id":{id},"method":{}"#, quoted(method));
         Self::with(protocol, head, "params", params)
     }
 
-    /// A notification. `params` is checked JSON.
-    pub fn notification(protocol: Protocol, method: &str, params: Option<&'a [u8]>) -> Self {
+    /// A notification. `params` went through [`Protocol::wire`].
+    pub fn notification(protocol: Protocol, method: &str, params: Option<Cow<'a, [u8]>>) -> Self {
         Self::with(protocol, format!(r#""method":{}"#, quoted(method)), "params", params)
     }
 
-    /// The answer to a request of the peer. `result` is checked JSON.
-    pub fn reply(protocol: Protocol, peer_id: &str, result: Option<&'a [u8]>) -> Self {
-        let result = result.unwrap_or(b"null");
+    /// The answer to a request of the peer. `result` went
+    /// through [`Protocol::wire`].
+    pub fn reply(protocol: Protocol, peer_id: &str, result: Option<Cow<'a, [u8]>>) -> Self {
+        let result = result.unwrap_or(Cow::Borrowed(b"null"));
         Self::with(protocol, format!(r#""id":{peer_id}"#), "result", Some(result))
     }
 
-    /// The refusal of a request of the peer. `data` is checked JSON.
+    /// The refusal of a request of the peer. `data` went through
+    /// [`Protocol::wire`].
     pub fn refusal(
         protocol: Protocol,
         peer_id: &str,
         code: i64,
         message: &str,
-        data: Option<&'a [u8]>,
+        data: Option<Cow<'a, [u8]>>,
     ) -> Self {
         let message = quoted(message);
         let head = format!(r#""id":{peer_id},"error":{{"code":{code},"message":{message}"#);
         Self { tail: "}}", ..Self::with(protocol, head, "data", data) }
     }
 
-    fn with(protocol: Protocol, mut head: String, name: &str, body: Option<&'a [u8]>) -> Self {
+    fn with(protocol: Protocol, mut head: String, name: &str, body: Option<Cow<'a, [u8]>>) -> Self {
         if body.is_some() {
             let _ = write!(head, r#","{name}":"#);
         }
         Self::new(protocol, head, body)
     }
 
-    fn new(protocol: Protocol, head: String, body: Option<&'a [u8]>) -> Self {
+    fn new(protocol: Protocol, head: String, body: Option<Cow<'a, [u8]>>) -> Self {
         let framing = protocol.framing();
-        let body = body.map(|body| match framing {
-            Framing::Lines => one_line(body),
-            Framing::ContentLength => body.into(),
-        });
         Self { head: format!("{}{head}", protocol.opening()), body, tail: "}", framing }
     }
 
@@ -196,7 +203,10 @@ mod tests {
 
     #[test]
     fn each_protocol_has_its_framing_and_members() {
-        let request = |protocol| text(&Outgoing::request(protocol, 1, "m", Some(b"{\"a\":\r\n1}")));
+        let request = |protocol: Protocol| {
+            let params = Some(protocol.wire(b"{\"a\":\r\n1}"));
+            text(&Outgoing::request(protocol, 1, "m", params))
+        };
         let line = "{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"m\",\"params\":{\"a\":  1}}\n";
         for protocol in [Protocol::JsonRpc, Protocol::Mcp, Protocol::Acp] {
             assert_eq!(request(protocol), line);
@@ -214,7 +224,7 @@ mod tests {
             "{\"id\":\"a\",\"result\":null}\n"
         );
         assert_eq!(
-            text(&Outgoing::refusal(protocol, "0", -1, "n\"o", Some(b"[]"))),
+            text(&Outgoing::refusal(protocol, "0", -1, "n\"o", Some(Cow::Borrowed(b"[]")))),
             "{\"id\":0,\"error\":{\"code\":-1,\"message\":\"n\\\"o\",\"data\":[]}}\n"
         );
         assert_eq!(

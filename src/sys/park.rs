@@ -1,8 +1,10 @@
 //! Sleeping threads and how to wake them: eventfd(2), so that a sleeper is in
 //! poll(2) and a signal handler ends its wait.
 
+use std::cell::OnceCell;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
+use std::sync::Arc;
 
 use nix::sys::eventfd::{EfdFlags, EventFd};
 
@@ -47,4 +49,16 @@ impl AsRawFd for Bell {
     fn as_raw_fd(&self) -> RawFd {
         self.0.as_raw_fd()
     }
+}
+
+/// The calling thread's own bell. It may ring for a wait that is over: who
+/// wakes up must look again.
+pub fn parker() -> io::Result<Arc<Bell>> {
+    thread_local!(static OWN: OnceCell<Arc<Bell>> = const { OnceCell::new() });
+    // A thread that is ending has lost its own; it gets one for this wait.
+    let own = OWN.try_with(|own| match own.get() {
+        Some(bell) => Ok(Arc::clone(bell)),
+        None => Bell::new().map(|bell| Arc::clone(own.get_or_init(|| Arc::new(bell)))),
+    });
+    own.unwrap_or_else(|_| Bell::new().map(Arc::new))
 }

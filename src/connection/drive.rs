@@ -1,0 +1,531 @@
+//! The runtime's side of a connection: it reads what the server writes, writes
+//! what did not fit at once, keeps deadlines, and sees the connection to its
+//! end.
+
+use std::future::pending;
+use std::io;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio::io::Interest;
+
+use super::shared::{End, Life, Shared};
+use crate::error::{Code, Error, Result};
+use crate::events::{Closed, Text};
+use crate::framing::Piece;
+use crate::process::{Exit, Report, Server, Stage, Teardown};
+use crate::sys::{self, Watched};
+use crate::transport::stdio::{Filled, Lines, Reader};
+
+/// After the end, what is already in the pipe is read for this long at most: a
+/// helper of the server may hold the other end for hours.
+const LAST_WORDS: Duration = Duration::from_millis(100);
+
+/// What the guard may need on top of the two graces.
+const MARGIN: Duration = Duration::from_secs(1);
+
+/// How long to wait between two steps of a sweep.
+const SWEEP_EVERY: Duration = Duration::from_millis(10);
+
+/// How much is read after the last process has gone. A pipe holds at most this.
+const LEFTOVER_MAX: usize = 1 << 20;
+
+pub(super) struct Driver {
+    shared: Arc<Shared>,
+    /// What texts call the server.
+    label: String,
+    server: Server,
+    /// Readable when the guard has something to say.
+    reports: Watched,
+    stdout: Option<Reader>,
+    stderr: Option<Lines>,
+    /// Set while output waits for room in stdin.
+    stdin: Option<Watched>,
+    graces: Duration,
+    /// How the server itself ended, once it has.
+    exit: Option<Exit>,
+    cause: Option<Cause>,
+    guard: Guard,
+    /// Whether one message was taken in although the queue was full.
+    is_over: bool,
+    discarded: u64,
+    is_finished: bool,
+}
+
+/// Why a connection ends by itself.
+enum Cause {
+    NeverStarted(Error),
+    Exit,
+    StdoutEnded,
+    StdinClosed,
+    Broken(Error),
+}
+
+enum Guard {
+    Watching,
+    /// Its last word.
+    Gone(Teardown),
+    Lost,
+}
+
+/// What woke the runtime.
+enum Happening {
+    Kicked,
+    Guard,
+    Room,
+    Errors,
+    Output,
+    Time,
+}
+
+impl Driver {
+    /// A driver of `server`. Needs the runtime's context.
+    pub fn new(
+        shared: &Arc<Shared>,
+        label: String,
+        server: Server,
+        stdout: Reader,
+        stderr: Option<Lines>,
+        graces: Duration,
+    ) -> std::result::Result<Self, (Server, io::Error)> {
+        let reports = match sys::watch(server.descriptor(), Interest::READABLE) {
+            Ok(reports) => reports,
+            Err(e) => return Err((server, e)),
+        };
+        Ok(Self {
+            shared: Arc::clone(shared),
+            label,
+            server,
+            reports,
+            stdout: Some(stdout),
+            stderr,
+            stdin: None,
+            graces,
+            exit: None,
+            cause: None,
+            guard: Guard::Watching,
+            is_over: false,
+            discarded: 0,
+            is_finished: false,
+        })
+    }
+
+    /// See the connection through its life.
+    pub async fn run(mut self) {
+        while self.cause.is_none() && !self.is_closing() {
+            self.step(None).await;
+        }
+        self.hear_last_words().await;
+        let end = self.end();
+        let teardown = self.tear_down(&end).await;
+        self.drain();
+        self.finish(end, teardown);
+    }
+
+    /// Whether the host has begun the end.
+    fn is_closing(&self) -> bool {
+        matches!(self.shared.state().life, Life::Closing(_))
+    }
+
+    /// The connection has ended by itself: read what is already there, and
+    /// learn how the server ended.
+    async fn hear_last_words(&mut self) {
+        let until = Instant::now() + LAST_WORDS;
+        while self.may_say_more() && Instant::now() < until {
+            self.step(Some(until)).await;
+        }
+    }
+
+    fn may_say_more(&self) -> bool {
+        let is_worth_it =
+            matches!(self.cause, Some(Cause::Exit | Cause::StdoutEnded | Cause::StdinClosed));
+        let is_complete = self.stdout.is_none() && self.exit.is_some();
+        is_worth_it && !is_complete && !self.is_closing() && matches!(self.guard, Guard::Watching)
+    }
+
+    /// Fix why it ends; the host's own close counts if it came first.
+    fn end(&mut self) -> End {
+        if let Some(error) = self.reason() {
+            self.shared.begin_closing(End::Failed(error));
+        }
+        match &self.shared.state().life {
+            Life::Closing(end) => end.clone(),
+            _ => End::Abandoned,
+        }
+    }
+
+    /// Why it ends by itself, as a sentence.
+    fn reason(&self) -> Option<Error> {
+        let label = &self.label;
+        let closed = |text| Some(Error::new(Code::Closed, text));
+        match (self.cause.as_ref()?, self.exit) {
+            (Cause::NeverStarted(error) | Cause::Broken(error), _) => Some(error.clone()),
+            (_, Some(Exit::Code(code))) => closed(format!("{label} exited with status {code}")),
+            (_, Some(Exit::Signal(signal))) => {
+                closed(format!("{label} was killed by {}", signal_name(signal)))
+            }
+            (Cause::StdinClosed, None) => closed(format!("{label} closed its stdin")),
+            (Cause::Exit | Cause::StdoutEnded, None) => {
+                closed(format!("{label} closed its stdout"))
+            }
+        }
+    }
+
+    /// Tear the server down: the guard does it, while its output is read, so
+    /// that it can come to its end.
+    async fn tear_down(&mut self, end: &End) -> Option<Teardown> {
+        let patience = self.begin_teardown(end);
+        while matches!(self.guard, Guard::Watching) && Instant::now() < patience {
+            self.let_go_of_stdin();
+            self.step(Some(patience)).await;
+        }
+        match self.guard {
+            Guard::Gone(teardown) => Some(teardown),
+            Guard::Watching | Guard::Lost => self.sweep().await,
+        }
+    }
+
+    /// Tell the guard. Until when to wait for its last word.
+    fn begin_teardown(&mut self, end: &End) -> Instant {
+        if matches!(end, End::Abandoned) || matches!(self.cause, Some(Cause::NeverStarted(_))) {
+            self.shared.outbox().sink().close();
+            self.server.kill();
+            return Instant::now() + MARGIN;
+        }
+        // What cannot be sent is lost with the server.
+        let _ = self.shared.outbox().flush();
+        self.server.close();
+        Instant::now() + self.graces + MARGIN
+    }
+
+    /// Close stdin once everything is sent.
+    fn let_go_of_stdin(&mut self) {
+        let mut outbox = self.shared.outbox();
+        if !outbox.is_waiting() {
+            outbox.sink().close();
+            drop(outbox);
+            self.stdin = None;
+        }
+    }
+
+    /// The guard is dead or silent: find what it would have ended.
+    async fn sweep(&mut self) -> Option<Teardown> {
+        let patience = Instant::now() + MARGIN;
+        loop {
+            if let Some(teardown) = self.server.sweep() {
+                return Some(teardown);
+            }
+            if Instant::now() >= patience {
+                return None;
+            }
+            tokio::time::sleep(SWEEP_EVERY).await;
+        }
+    }
+
+    /// Read what the last processes have left in the pipes.
+    fn drain(&mut self) {
+        let mut read = 0;
+        while self.stdout.is_some() && read < LEFTOVER_MAX {
+            match self.read_output() {
+                Some(n) => read += n,
+                None => break,
+            }
+        }
+        read = 0;
+        while let (Some(n), true) = (self.read_errors(), read < LEFTOVER_MAX) {
+            read += n;
+        }
+    }
+
+    fn finish(mut self, end: End, teardown: Option<Teardown>) {
+        let exit = teardown.and_then(|teardown| teardown.exit).or(self.exit);
+        let teardown = teardown.unwrap_or(UNKNOWN);
+        let (status, text) = match &end {
+            End::Requested => (None, "the connection was closed".to_owned()),
+            End::Abandoned => (Some(Code::Connect), "the server was not started in time".into()),
+            End::Failed(error) => (Some(error.code()), error.text().to_owned()),
+        };
+        let closed = Closed {
+            status,
+            text: Text::new(text.as_bytes()),
+            teardown: Some(Teardown { exit, ..teardown }),
+            discarded: self.discarded,
+            ..Closed::default()
+        };
+        self.is_finished = true;
+        let failed = match (&self.cause, &end) {
+            (Some(Cause::NeverStarted(error)), _) | (_, End::Failed(error)) => Some(error.clone()),
+            _ => None,
+        };
+        let shared = Arc::clone(&self.shared);
+        shared.outbox().sink().close();
+        // Descriptors first: who sees the end must not see them any more.
+        drop(self);
+        shared.finish(closed, failed);
+    }
+
+    /// Wait for the next thing to happen, until `until`, and deal with it.
+    async fn step(&mut self, until: Option<Instant>) {
+        self.watch_stdin();
+        self.take_held();
+        match self.next(until).await {
+            Happening::Kicked | Happening::Time => self.shared.expire(Instant::now()),
+            Happening::Guard => self.hear_guard(),
+            Happening::Room => self.write(),
+            Happening::Errors => drop(self.read_errors()),
+            Happening::Output => drop(self.read_output()),
+        }
+        if self.cause.is_none() && !self.shared.outbox().sink().is_open() {
+            self.cause = Some(Cause::StdinClosed);
+        }
+    }
+
+    async fn next(&mut self, until: Option<Instant>) -> Happening {
+        let deadline = self.shared.state().next_deadline();
+        let until = until.into_iter().chain(deadline).min();
+        let may_read = self.may_read();
+        let Self { shared, reports, stdin, stdout, stderr, guard, .. } = self;
+        // Output comes last: a flood of it must not hold up the rest.
+        tokio::select! {
+            biased;
+            () = shared.driver.notified() => Happening::Kicked,
+            () = readable(reports), if matches!(guard, Guard::Watching) => Happening::Guard,
+            () = at(until) => Happening::Time,
+            () = has_room(stdin) => Happening::Room,
+            () = errors(stderr) => Happening::Errors,
+            () = output(stdout), if may_read => Happening::Output,
+        }
+    }
+
+    /// A full queue stops reading, and so does a peer that makes us owe it
+    /// more than it reads. From the end on nothing stops it: the server must
+    /// be able to come to its end.
+    fn may_read(&self) -> bool {
+        self.is_ending() || !(self.shared.is_full() || self.shared.outbox().is_overdrawn())
+    }
+
+    fn is_ending(&self) -> bool {
+        self.cause.is_some() || self.is_closing()
+    }
+
+    /// Wait for room in stdin exactly while output waits for it: its readiness
+    /// changes with each message that the server reads.
+    fn watch_stdin(&mut self) {
+        let mut outbox = self.shared.outbox();
+        if !outbox.is_waiting() {
+            drop(outbox);
+            self.stdin = None;
+            return;
+        }
+        if self.stdin.is_some() {
+            return;
+        }
+        let Some(fd) = outbox.sink().descriptor() else { return };
+        match sys::watch(fd, Interest::WRITABLE) {
+            Ok(fd) => self.stdin = Some(fd),
+            Err(e) => {
+                outbox.sink().close();
+                let what = "cannot watch the server's stdin";
+                self.cause = Some(Cause::Broken(Error::os(Code::Closed, what, &e)));
+            }
+        }
+    }
+
+    fn write(&mut self) {
+        let Some(stdin) = &self.stdin else { return };
+        let mut outbox = self.shared.outbox();
+        // The outbox writes by itself; this only keeps the readiness true.
+        let _ = stdin.try_io(Interest::WRITABLE, |_| {
+            let _ = outbox.flush();
+            if outbox.is_waiting() { Err(io::ErrorKind::WouldBlock.into()) } else { Ok(()) }
+        });
+    }
+
+    fn hear_guard(&mut self) {
+        let report = self.server.next_report();
+        match report {
+            None => {
+                // Nothing more for now: let the readiness be told anew.
+                let _ = self.reports.try_io(Interest::READABLE, |_| -> io::Result<()> {
+                    Err(io::ErrorKind::WouldBlock.into())
+                });
+            }
+            Some(Report::Started { pid }) => {
+                self.shared.update(|state| state.opened(Some(pid)));
+            }
+            Some(Report::Failed(error)) => {
+                self.guard = Guard::Gone(UNKNOWN);
+                self.cause = Some(Cause::NeverStarted(error));
+            }
+            Some(Report::Exited(exit)) => {
+                self.exit = Some(exit);
+                // A launcher that ends well may have left the server behind.
+                if exit != Exit::Code(0) {
+                    self.cause.get_or_insert(Cause::Exit);
+                }
+            }
+            Some(Report::Gone(teardown)) => {
+                self.exit = self.exit.or(teardown.exit);
+                self.guard = Guard::Gone(teardown);
+                self.cause.get_or_insert(Cause::Exit);
+            }
+            Some(Report::Lost) => {
+                self.guard = Guard::Lost;
+                let text = format!("the guard of {} was killed", self.label);
+                self.cause.get_or_insert(Cause::Broken(Error::new(Code::Closed, text)));
+            }
+        }
+    }
+
+    /// Read a portion of stdout, and take in its messages. How much it was;
+    /// `None`: there is nothing more for now.
+    fn read_output(&mut self) -> Option<usize> {
+        match self.read_messages() {
+            Ok(Filled::Some(n)) => return Some(n),
+            Ok(Filled::Nothing) => {}
+            Ok(Filled::End) => {
+                self.stdout = None;
+                self.cause.get_or_insert(Cause::StdoutEnded);
+            }
+            Err(error) => self.stream_broke(error),
+        }
+        None
+    }
+
+    /// Take in what was read before a full queue stopped that.
+    fn take_held(&mut self) {
+        if let Err(error) = self.take_messages() {
+            self.stream_broke(error);
+        }
+    }
+
+    /// What follows cannot be told apart any more.
+    fn stream_broke(&mut self, error: Error) {
+        self.stdout = None;
+        self.cause.get_or_insert(Cause::Broken(error));
+    }
+
+    fn read_messages(&mut self) -> Result<Filled> {
+        self.take_messages()?;
+        if !self.may_read() {
+            return Ok(Filled::Nothing);
+        }
+        let Some(stdout) = &mut self.stdout else { return Ok(Filled::End) };
+        let filled = stdout.fill()?;
+        self.take_messages()?;
+        if filled == Filled::End && self.may_read() {
+            let Some(stdout) = &mut self.stdout else { return Ok(Filled::End) };
+            if let Some(piece) = stdout.finish()? {
+                self.take_in(piece);
+            }
+        }
+        Ok(filled)
+    }
+
+    /// Take in the messages that have been read, while there is room.
+    fn take_messages(&mut self) -> Result<()> {
+        while self.may_read() {
+            let Some(stdout) = &mut self.stdout else { return Ok(()) };
+            let Some(piece) = stdout.next()? else { return Ok(()) };
+            self.take_in(piece);
+        }
+        Ok(())
+    }
+
+    /// Take in one message. At the end, one goes past a full queue's limit;
+    /// of the rest only answers count.
+    fn take_in(&mut self, piece: Piece) {
+        if !self.shared.is_full() {
+            self.shared.receive(piece);
+        } else if !self.is_over {
+            self.is_over = true;
+            self.shared.receive(piece);
+        } else {
+            let (Piece::Message(bytes) | Piece::Noise(bytes)) = &piece;
+            let size = bytes.len() as u64;
+            if !self.shared.receive_answer(piece) {
+                self.discarded += size;
+            }
+        }
+    }
+
+    /// Read a portion of stderr. How much it was.
+    fn read_errors(&mut self) -> Option<usize> {
+        let shared = &self.shared;
+        let filled = self.stderr.as_mut()?.read(|line| {
+            shared.update(|state| state.queue.push_stderr(Text::new(line)));
+        });
+        match filled {
+            Filled::Some(n) => Some(n),
+            Filled::Nothing => None,
+            Filled::End => {
+                self.stderr = None;
+                None
+            }
+        }
+    }
+}
+
+/// What is said of a teardown of which nothing is known.
+const UNKNOWN: Teardown = Teardown { exit: None, stage: Stage::Exited, killed: 0, left: 0 };
+
+impl Drop for Driver {
+    /// Reached unfinished only by a panic. Nobody may wait for ever; dropping
+    /// the server makes its guard tear it down.
+    fn drop(&mut self) {
+        if self.is_finished {
+            return;
+        }
+        let error = Error::new(Code::Internal, "a bug in libleash ended the connection");
+        self.shared.begin_closing(End::Failed(error.clone()));
+        self.shared.outbox().sink().close();
+        let closed = Closed {
+            status: Some(Code::Internal),
+            text: Text::new(error.text().as_bytes()),
+            ..Closed::default()
+        };
+        self.shared.finish(closed, Some(error));
+    }
+}
+
+fn signal_name(signal: i32) -> String {
+    match nix::sys::signal::Signal::try_from(signal) {
+        Ok(name) => format!("signal {signal} ({name})"),
+        Err(_) => format!("signal {signal}"),
+    }
+}
+
+async fn at(time: Option<Instant>) {
+    match time {
+        Some(time) => tokio::time::sleep_until(time.into()).await,
+        None => pending().await,
+    }
+}
+
+async fn readable(reports: &Watched) {
+    // An error here means that the runtime is going away, and this task too.
+    let _ = reports.readable().await.map(|mut guard| guard.retain_ready());
+}
+
+async fn has_room(stdin: &Option<Watched>) {
+    match stdin {
+        Some(stdin) => {
+            let _ = stdin.writable().await.map(|mut guard| guard.retain_ready());
+        }
+        None => pending().await,
+    }
+}
+
+async fn errors(stderr: &Option<Lines>) {
+    match stderr {
+        Some(stderr) => stderr.readable().await,
+        None => pending().await,
+    }
+}
+
+async fn output(stdout: &Option<Reader>) {
+    match stdout {
+        Some(stdout) => stdout.readable().await,
+        None => pending().await,
+    }
+}

@@ -1,0 +1,116 @@
+//! From argv and options to a running connection.
+
+use std::collections::BTreeMap;
+use std::env;
+use std::ffi::{CString, OsString};
+use std::os::unix::ffi::OsStringExt;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::drive::Driver;
+use super::outbox::Outbox;
+use super::shared::Shared;
+use crate::error::{Code, Error, Result};
+use crate::events::{Limits, Queue};
+use crate::framing::Decoder;
+use crate::options::Options;
+use crate::process::{self, Command, Pipes, Report, Server};
+use crate::runtime;
+use crate::sys::io::wait_readable;
+use crate::sys::park::Bell;
+use crate::transport::stdio::{Lines, Reader, Sink};
+
+/// Launch `argv`, and let the runtime look after it.
+pub(super) fn launch(argv: &[&str], options: &Options) -> Result<Arc<Shared>> {
+    let command = command(argv, options)?;
+    let runtime = runtime::handle()?;
+    let ready = Bell::new().map_err(|e| no_descriptor(&e))?;
+    let (server, pipes) = process::launch(&command)?;
+    let Pipes { stdin, stdout, stderr } = pipes;
+
+    let sink = Sink::new(stdin);
+    let outbox = Outbox::new(sink, options.max_message, options.send_bytes, options.cork);
+    let queue = Queue::new(Limits { events: options.queue_events, bytes: options.queue_bytes });
+    let shared = Arc::new(Shared::new(options.protocol, outbox, queue, ready));
+    let decoder = Decoder::new(options.protocol.framing(), options.max_message);
+
+    let _context = runtime.enter();
+    let readers = Reader::new(stdout, decoder)
+        .and_then(|stdout| Ok((stdout, stderr.map(Lines::new).transpose()?)));
+    let (stdout, stderr) = match readers {
+        Ok(readers) => readers,
+        Err(e) => return Err(abort(server, &e)),
+    };
+    let graces = options.exit_after + options.kill_after;
+    let driver = Driver::new(&shared, label(argv[0]), server, stdout, stderr, graces)
+        .map_err(|(server, e)| abort(server, &e))?;
+    runtime.spawn(driver.run());
+    Ok(shared)
+}
+
+/// What to launch: argv, and the environment as it is now.
+fn command(argv: &[&str], options: &Options) -> Result<Command> {
+    let invalid = |text| Error::new(Code::Invalid, text);
+    if argv.is_empty() {
+        return Err(invalid("argv is empty; its first item is the program"));
+    }
+    if argv[0].is_empty() {
+        return Err(invalid("argv[0] is empty; it is the program"));
+    }
+    let text = |text: &str| CString::new(text).map_err(|_| invalid("argv contains a NUL"));
+    Ok(Command {
+        argv: argv.iter().map(|item| text(item)).collect::<Result<_>>()?,
+        env: environment(options),
+        cwd: options.cwd.as_deref().map(text).transpose()?,
+        stderr: options.stderr,
+        exit_after: options.exit_after,
+        kill_after: options.kill_after,
+    })
+}
+
+/// The host's environment with the options' changes.
+fn environment(options: &Options) -> Vec<CString> {
+    let inherited = if options.env_clear { None } else { Some(env::vars_os()) };
+    let mut variables: BTreeMap<OsString, OsString> = inherited.into_iter().flatten().collect();
+    for change in &options.env {
+        match change.split_once('=') {
+            Some((name, value)) => variables.insert(name.into(), value.into()),
+            None => variables.remove(&OsString::from(&**change)),
+        };
+    }
+    let line = |(name, value): (OsString, OsString)| {
+        let mut line = name.into_vec();
+        line.push(b'=');
+        line.extend(value.into_vec());
+        // A NUL cannot come from the system, and options refuse it.
+        CString::new(line).ok()
+    };
+    variables.into_iter().filter_map(line).collect()
+}
+
+/// What texts may call a server: the program's last name, nothing of its path
+/// or arguments.
+fn label(program: &str) -> String {
+    let name = Path::new(program).file_name().unwrap_or_default();
+    format!("{:?}", name.to_string_lossy())
+}
+
+/// The runtime cannot take the server: end it, and wait until it has ended.
+fn abort(mut server: Server, e: &std::io::Error) -> Error {
+    server.kill();
+    let patience = Instant::now() + Duration::from_secs(1);
+    loop {
+        match server.next_report() {
+            Some(Report::Failed(_) | Report::Gone(_) | Report::Lost) => break,
+            Some(Report::Started { .. } | Report::Exited(_)) => {}
+            None if Instant::now() >= patience => break,
+            None => drop(wait_readable(&[std::os::fd::AsFd::as_fd(&server)], Some(patience))),
+        }
+    }
+    no_descriptor(e)
+}
+
+fn no_descriptor(e: &std::io::Error) -> Error {
+    Error::os(Code::Connect, "cannot get a descriptor for the connection", e)
+}

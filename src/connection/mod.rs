@@ -1,0 +1,237 @@
+//! One connection, as the host's threads use it.
+
+mod deadlines;
+mod drive;
+mod event;
+mod launch;
+mod outbox;
+mod shared;
+mod wait;
+
+use std::os::fd::{AsRawFd, RawFd};
+use std::sync::Arc;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crate::error::{Code, Error, Result};
+use crate::message::{self, Outgoing};
+use crate::options::Options;
+use crate::session::CallId;
+use crate::sys::io::deadline;
+use crate::sys::park::Bell;
+use shared::{Call, End, Shared};
+
+pub use event::{Event, IntField, Kind, TextField};
+
+/// A JSON-RPC connection to a server on a leash.
+///
+/// Every method may be called from any thread. Dropping it closes it and waits
+/// until nothing of the server is left.
+pub struct Connection {
+    shared: Arc<Shared>,
+}
+
+/// Fields of a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Field {
+    /// The server's process id, which is also its process-group id.
+    Pid,
+    /// Unread events.
+    Queued,
+    /// Calls without a response.
+    Pending,
+}
+
+impl Connection {
+    /// Connect to the server that `argv` starts, or to the one at the options'
+    /// URL, as [`Connection::launch`] does.
+    pub fn open(argv: Option<&[&str]>, options: &Options, limit: Option<Duration>) -> Result<Self> {
+        match (argv, &options.url) {
+            (Some(argv), _) => Self::launch(argv, options, limit),
+            (None, Some(_)) => {
+                Err(Error::new(Code::Unsupported, "LEASH_OPT_URL is unknown to this build"))
+            }
+            (None, None) => {
+                Err(Error::new(Code::Invalid, "argv is NULL and LEASH_OPT_URL is not set"))
+            }
+        }
+    }
+
+    /// Launch `argv` and wait up to `limit` until the program was executed.
+    /// With a limit of zero return at once; then OPEN or CLOSED is the first
+    /// event. `None` is no limit, here and below.
+    ///
+    /// `Connect`, `Timeout`, `Interrupted`, `Invalid`: nothing is left running.
+    pub fn launch(argv: &[&str], options: &Options, limit: Option<Duration>) -> Result<Self> {
+        options.check_for_process()?;
+        let until = deadline(limit);
+        let connection = Self { shared: launch::launch(argv, options)? };
+        if limit == Some(Duration::ZERO) {
+            return Ok(connection);
+        }
+        // On failure, dropping the connection waits until nothing is left.
+        connection.wait_open(until).inspect_err(|_| {
+            connection.shared.begin_closing(End::Abandoned);
+        })?;
+        Ok(connection)
+    }
+
+    /// Send a request. Its response comes by [`Connection::poll`] or
+    /// [`Connection::wait`], exactly once. `limit` runs from now.
+    ///
+    /// `Invalid`, `TooBig`, `Full`, `Closed`, `NoMemory`: nothing was sent.
+    pub fn submit(
+        &self,
+        method: &str,
+        params: Option<&[u8]>,
+        limit: Option<Duration>,
+        tag: i64,
+    ) -> Result<CallId> {
+        self.request(method, params, tag, Answer::Queued { until: deadline(limit) })
+    }
+
+    fn request(
+        &self,
+        method: &str,
+        params: Option<&[u8]>,
+        tag: i64,
+        answer: Answer,
+    ) -> Result<CallId> {
+        params.map(message::check_params).transpose()?;
+        let protocol = self.shared.protocol;
+        let params = params.map(|params| protocol.wire(params));
+        let is_initialize = method == "initialize";
+
+        let mut outbox = self.shared.outbox();
+        // Under the send lock nobody else begins a call, so the id in the
+        // message is the one that the call gets.
+        let id = self.shared.state().calls.upcoming();
+        let message = Outgoing::request(protocol, id.get(), method, params);
+        outbox.check(&message)?;
+        let mut is_first = false;
+        let sent = {
+            let mut state = self.shared.state();
+            state.check_open()?;
+            match answer {
+                Answer::Queued { until } => {
+                    state.begin(Call { tag, is_initialize, waiter: None });
+                    is_first = until.is_some_and(|until| state.add_deadline(until, id));
+                    drop(state);
+                    outbox.send_or_cork(&message)
+                }
+                Answer::Awaited { by } => {
+                    state.add_waiter(&by);
+                    state.begin(Call { tag, is_initialize, waiter: Some(by) });
+                    drop(state);
+                    outbox.send(&message)
+                }
+            }
+        };
+        let is_waiting = outbox.is_waiting();
+        drop(outbox);
+        if is_first || is_waiting || sent.is_err() {
+            self.shared.driver.notify_one();
+        }
+        match sent {
+            // The call ended meanwhile, so its response is on its way.
+            Err(_) if !self.shared.state().forget(id) => Ok(id),
+            sent => sent.map(|()| id),
+        }
+    }
+
+    /// Send a notification. Errors as for [`Connection::submit`].
+    pub fn notify(&self, method: &str, params: Option<&[u8]>) -> Result<()> {
+        params.map(message::check_params).transpose()?;
+        let protocol = self.shared.protocol;
+        let params = params.map(|params| protocol.wire(params));
+        let message = Outgoing::notification(protocol, method, params);
+        let mut outbox = self.shared.outbox();
+        outbox.check(&message)?;
+        self.shared.state().check_open()?;
+        let sent = outbox.send_or_cork(&message);
+        self.shared.release(outbox, &sent);
+        sent
+    }
+
+    /// Send what was corked.
+    pub fn flush(&self) -> Result<()> {
+        self.shared.state().check_open()?;
+        let mut outbox = self.shared.outbox();
+        let sent = outbox.flush();
+        self.shared.release(outbox, &sent);
+        sent
+    }
+
+    /// Give up on a call. `State`: it has ended already, or never was.
+    pub fn cancel(&self, id: CallId) -> Result<()> {
+        let cancelled = Error::new(Code::Cancelled, "the call was cancelled");
+        if self.shared.give_up(id, &cancelled) {
+            return Ok(());
+        }
+        Err(Error::new(Code::State, "no such call is pending: it has ended, or never was"))
+    }
+
+    /// Make one poll, running or next, end with `Interrupted`. Safe in a
+    /// signal handler.
+    pub fn wake(&self) {
+        self.shared.wake();
+    }
+
+    /// A descriptor that is readable exactly while [`Connection::poll`] would
+    /// not have to wait. It lives as long as the connection.
+    pub fn fd(&self) -> RawFd {
+        self.shared.update(|state| state.is_exported = true);
+        self.shared.ready.as_raw_fd()
+    }
+
+    /// A field; `None` when it is absent.
+    pub fn int(&self, field: Field) -> Option<i64> {
+        let state = self.shared.state();
+        match field {
+            Field::Pid => state.pid.map(i64::from),
+            Field::Queued => Some(state.queue.len() as i64),
+            Field::Pending => Some(state.calls.len() as i64),
+        }
+    }
+
+    /// Begin the teardown, if that has not happened, and wait up to `limit`
+    /// until nothing is left. It goes on regardless.
+    ///
+    /// `Timeout`, `Interrupted`; `Left`: some processes may not be killed.
+    pub fn close(&self, limit: Option<Duration>) -> Result<()> {
+        let until = deadline(limit);
+        self.shared.begin_closing(End::Requested);
+        match self.wait_closed(until)? {
+            None => Err(Error::new(Code::Timeout, "the teardown is still running")),
+            Some(0) => Ok(()),
+            Some(left) => Err(Error::new(
+                Code::Left,
+                format!("{left} processes could not be killed: they belong to another user"),
+            )),
+        }
+    }
+}
+
+/// Where a response goes.
+enum Answer {
+    /// Into the queue of events, at the latest at `until`.
+    Queued { until: Option<Instant> },
+    /// To a thread that waits for it and keeps the deadline itself.
+    Awaited { by: Arc<Bell> },
+}
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        self.shared.begin_closing(End::Requested);
+        while !matches!(self.wait_closed(None), Ok(Some(_))) {
+            // A signal handler ran, or no descriptor could be had to sleep on.
+            thread::sleep(Duration::from_millis(1));
+        }
+        // The runtime is between its last change of the state and its end: see
+        // that its hold on the descriptor is gone, too.
+        let patience = Instant::now() + Duration::from_secs(1);
+        while Arc::strong_count(&self.shared) > 1 && Instant::now() < patience {
+            thread::yield_now();
+        }
+    }
+}

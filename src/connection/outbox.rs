@@ -1,0 +1,97 @@
+//! What we send, under the connection's send lock.
+
+use crate::error::{Code, Error, Result};
+use crate::message::Outgoing;
+use crate::transport::stdio::Sink;
+
+/// The way out: limits, corking, and the transport's sink behind them.
+pub struct Outbox {
+    sink: Sink,
+    max_message: usize,
+    send_bytes: usize,
+    cork: bool,
+    /// Whether messages were collected since the last flush.
+    is_corked: bool,
+}
+
+/// Corked output goes at this size even without a flush.
+const CORKED_MAX: usize = 64 * 1024;
+
+/// What the library sends by itself may go this far over the host's limit;
+/// then reading stops, so that the peer cannot make us owe it more.
+const RESERVE: usize = 1 << 20;
+
+impl Outbox {
+    /// An outbox that sends to `sink`.
+    pub fn new(sink: Sink, max_message: usize, send_bytes: usize, cork: bool) -> Self {
+        Self { sink, max_message, send_bytes, cork, is_corked: false }
+    }
+
+    /// Check that a message of the host's may be sent now.
+    pub fn check(&self, message: &Outgoing<'_>) -> Result<()> {
+        let length = message.len();
+        if length > self.max_message {
+            return Err(too_big("LEASH_OPT_MAX_MESSAGE", self.max_message));
+        }
+        if length > self.send_bytes {
+            return Err(too_big("LEASH_OPT_SEND_BYTES", self.send_bytes));
+        }
+        if self.sink.unsent() + length > self.send_bytes {
+            return Err(Error::new(
+                Code::Full,
+                "the send buffer is full: the server does not read as fast as you send",
+            ));
+        }
+        Ok(())
+    }
+
+    /// Send a message, together with what was corked before it.
+    pub fn send(&mut self, message: &Outgoing<'_>) -> Result<()> {
+        let framed = message.framed();
+        if self.is_corked {
+            self.sink.hold(&framed.parts())?;
+            return self.flush();
+        }
+        self.sink.send(&framed.parts())
+    }
+
+    /// Send a message now, or collect it where the host asked for that.
+    pub fn send_or_cork(&mut self, message: &Outgoing<'_>) -> Result<()> {
+        if !self.cork {
+            return self.send(message);
+        }
+        self.sink.hold(&message.framed().parts())?;
+        self.is_corked = true;
+        if self.sink.unsent() >= CORKED_MAX { self.flush() } else { Ok(()) }
+    }
+
+    /// Send what is kept, as much as fits.
+    pub fn flush(&mut self) -> Result<()> {
+        self.is_corked = false;
+        self.sink.flush()
+    }
+
+    /// Whether some output waits for room, and not for a flush.
+    pub fn is_waiting(&self) -> bool {
+        self.sink.unsent() > 0 && !self.is_corked
+    }
+
+    /// Whether some output waits for a flush.
+    pub fn is_corked(&self) -> bool {
+        self.is_corked
+    }
+
+    /// Whether even the library's own reserve is used up.
+    pub fn is_overdrawn(&self) -> bool {
+        self.sink.unsent() > self.send_bytes.saturating_add(RESERVE)
+    }
+
+    /// The sink behind it.
+    pub fn sink(&mut self) -> &mut Sink {
+        &mut self.sink
+    }
+}
+
+fn too_big(limit: &str, bytes: usize) -> Error {
+    Error::new(Code::TooBig, format!("the message is over {limit} ({bytes} bytes)"))
+}

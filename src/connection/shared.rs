@@ -1,0 +1,475 @@
+//! What the host's threads and the runtime share of one connection.
+//!
+//! Two locks, always taken in this order, and neither is held across a system
+//! call that can block: `outbox` (what goes out), `state` (everything else).
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use tokio::sync::Notify;
+
+use super::deadlines::Deadlines;
+use super::outbox::Outbox;
+use crate::error::{Code, Error, Result};
+use crate::events::{Body, Closed, Event, Outcome, Queue, Text};
+use crate::framing::Piece;
+use crate::message::{self, Frame, Kind, Outgoing, Parsed, Protocol};
+use crate::session::{CallId, Session};
+use crate::sys::park::Bell;
+
+/// How much of an unwanted message is shown.
+const NOISE_MAX: usize = 4096;
+
+/// One connection.
+pub(super) struct Shared {
+    pub protocol: Protocol,
+    outbox: Mutex<Outbox>,
+    state: Mutex<State>,
+    /// Wakes the runtime's side: something changed that it must look at.
+    pub driver: Notify,
+    /// Readable while a poll would not have to wait, from the moment that
+    /// somebody looks at it.
+    pub ready: Bell,
+    /// Polls that must end with `Interrupted`.
+    wakes: AtomicU32,
+}
+
+/// What changes during a connection's life.
+pub(super) struct State {
+    pub life: Life,
+    pub has_opened: bool,
+    pub pid: Option<i32>,
+    pub calls: Session<Call>,
+    /// Responses for which a thread is waiting.
+    pub answers: HashMap<CallId, Event>,
+    pub queue: Queue,
+    deadlines: Deadlines,
+    /// Since when no event was taken, while the queue is full.
+    stalled: Option<Instant>,
+    /// Threads that wait for a response.
+    waiters: Vec<Arc<Bell>>,
+    /// Threads that wait for a change of `life`.
+    watchers: Vec<Arc<Bell>>,
+    /// Threads that sleep until `ready` is readable.
+    pub sleepers: usize,
+    /// Whether the host has asked for the descriptor of `ready`.
+    pub is_exported: bool,
+    is_ready: bool,
+}
+
+/// The life of a connection: it moves down this list, and never up.
+#[derive(Debug)]
+pub(super) enum Life {
+    /// The server is being started.
+    Opening,
+    /// Messages go in and out.
+    Open,
+    /// It is being torn down. Pending calls have ended.
+    Closing(End),
+    /// Nothing of it is left, but events that were not taken.
+    Closed {
+        /// Why it never opened, if so.
+        failed: Option<Error>,
+        /// Processes that could not be killed.
+        left: u32,
+    },
+}
+
+/// Why a connection ends.
+#[derive(Clone, Debug)]
+pub(super) enum End {
+    /// The host closed it.
+    Requested,
+    /// The host gave up opening it.
+    Abandoned,
+    /// It ended by itself.
+    Failed(Error),
+}
+
+/// An open call.
+pub(super) struct Call {
+    pub tag: i64,
+    /// MCP and LSP forbid to cancel it.
+    pub is_initialize: bool,
+    /// The thread that waits for its response.
+    pub waiter: Option<Arc<Bell>>,
+}
+
+impl Shared {
+    pub fn new(protocol: Protocol, outbox: Outbox, queue: Queue, ready: Bell) -> Self {
+        let state = State {
+            life: Life::Opening,
+            has_opened: false,
+            pid: None,
+            calls: Session::default(),
+            answers: HashMap::new(),
+            queue,
+            deadlines: Deadlines::default(),
+            stalled: None,
+            waiters: Vec::new(),
+            watchers: Vec::new(),
+            sleepers: 0,
+            is_exported: false,
+            is_ready: false,
+        };
+        Self {
+            protocol,
+            outbox: Mutex::new(outbox),
+            state: Mutex::new(state),
+            driver: Notify::new(),
+            ready,
+            wakes: AtomicU32::new(0),
+        }
+    }
+
+    /// The send lock.
+    pub fn outbox(&self) -> MutexGuard<'_, Outbox> {
+        lock(&self.outbox)
+    }
+
+    /// The state, to read it or to change what no poll waits for.
+    pub fn state(&self) -> MutexGuard<'_, State> {
+        lock(&self.state)
+    }
+
+    /// Change the state, and make `ready` say what is true afterwards.
+    pub fn update<T>(&self, change: impl FnOnce(&mut State) -> T) -> T {
+        let mut state = self.state();
+        let result = change(&mut state);
+        self.tell_readiness(&mut state);
+        result
+    }
+
+    fn tell_readiness(&self, state: &mut State) {
+        if !state.is_exported && state.sleepers == 0 {
+            return;
+        }
+        let is_ready = state.has_next() || self.wakes.load(Ordering::SeqCst) > 0;
+        match (state.is_ready, is_ready) {
+            (false, true) => self.ready.ring(),
+            (true, false) => {
+                self.ready.mute();
+                // A wake that came in between may have rung what was muted.
+                if self.wakes.load(Ordering::SeqCst) > 0 {
+                    self.ready.ring();
+                }
+            }
+            _ => {}
+        }
+        state.is_ready = is_ready;
+    }
+
+    /// Make one poll end with `Interrupted`. Async-signal-safe: no lock.
+    pub fn wake(&self) {
+        let one_more = |wakes: u32| wakes.checked_add(1);
+        let _ = self.wakes.fetch_update(Ordering::SeqCst, Ordering::SeqCst, one_more);
+        self.ready.ring();
+    }
+
+    /// Take one wake, if there is one. The caller holds the state's lock, and
+    /// tells readiness before it lets go.
+    pub fn take_wake(&self, state: &mut State) -> bool {
+        let one_less = |wakes: u32| wakes.checked_sub(1);
+        let taken = self.wakes.fetch_update(Ordering::SeqCst, Ordering::SeqCst, one_less).is_ok();
+        // `wake` rang the bell without saying so in `is_ready`.
+        state.is_ready |= taken;
+        taken
+    }
+
+    /// Whether reading must stop until the host has taken some events.
+    pub fn is_full(&self) -> bool {
+        self.state().queue.is_full()
+    }
+
+    /// Take in what the transport read.
+    pub fn receive(&self, piece: Piece) {
+        let parsed = match piece {
+            Piece::Message(bytes) => message::parse(bytes),
+            Piece::Noise(bytes) => Parsed::Noise(bytes),
+        };
+        self.update(|state| match parsed {
+            Parsed::One(frame) => state.receive(frame),
+            Parsed::Noise(bytes) => state.noise(&bytes),
+            Parsed::Batch(parts) => parts.into_iter().for_each(|part| match part {
+                Ok(frame) => state.receive(frame),
+                Err(bytes) => state.noise(&bytes),
+            }),
+        });
+    }
+
+    /// Take in an answer that a call waits for, although the queue is full.
+    /// `false`: it was something else, and is gone.
+    pub fn receive_answer(&self, piece: Piece) -> bool {
+        let Piece::Message(bytes) = piece else { return false };
+        let Parsed::One(frame) = message::parse(bytes) else { return false };
+        let (Kind::Result(Some(id)) | Kind::Failure(Some(id))) = frame.kind() else { return false };
+        self.update(|state| {
+            let is_awaited = CallId::new(id).is_some_and(|id| state.calls.contains(id));
+            if is_awaited {
+                state.receive(frame);
+            }
+            is_awaited
+        })
+    }
+
+    /// End the calls whose deadline has passed, and tell the peer.
+    pub fn expire(&self, now: Instant) {
+        let expired = self.update(|state| {
+            let mut expired = Vec::new();
+            while let Some(id) = state.deadlines.take(now) {
+                expired.extend(state.end(id, &timeout()));
+            }
+            expired
+        });
+        expired.into_iter().for_each(|cancel| self.tell_cancel(cancel));
+    }
+
+    /// End one call because of `error`. `false`: it has ended already.
+    pub fn give_up(&self, id: CallId, error: &Error) -> bool {
+        let ended = self.update(|state| {
+            let was_open = state.calls.get_mut(id).is_some();
+            (was_open, state.end(id, error))
+        });
+        ended.1.into_iter().for_each(|cancel| self.tell_cancel(cancel));
+        ended.0
+    }
+
+    /// Tell the peer that nobody waits for `id` any more.
+    pub fn tell_cancel(&self, id: CallId) {
+        if let Some(cancel) = self.protocol.cancel(id.get()) {
+            self.send_own(&cancel);
+        }
+    }
+
+    /// Send a message of the library's own. It counts against no limit; when
+    /// the connection is ending, it is as good as sent.
+    pub fn send_own(&self, message: &Outgoing<'_>) {
+        let mut outbox = self.outbox();
+        let sent = outbox.send(message);
+        self.release(outbox, &sent);
+    }
+
+    /// Let go of the send lock after sending. What did not fit is the
+    /// runtime's, and so is a broken pipe.
+    pub fn release(&self, outbox: MutexGuard<'_, Outbox>, sent: &Result<()>) {
+        let is_waiting = outbox.is_waiting();
+        drop(outbox);
+        if is_waiting || sent.is_err() {
+            self.driver.notify_one();
+        }
+    }
+
+    /// Begin to end the connection: no call is pending afterwards. Does nothing
+    /// when that has begun already.
+    pub fn begin_closing(&self, end: End) {
+        let reason = match &end {
+            End::Requested | End::Abandoned => closed_by_host(),
+            End::Failed(error) => {
+                Error::new(Code::Closed, format!("the connection ended: {error}"))
+            }
+        };
+        self.update(|state| {
+            if matches!(state.life, Life::Opening | Life::Open) {
+                state.life = Life::Closing(end);
+                state.end_all(&reason);
+                state.ring_watchers();
+            }
+        });
+        self.driver.notify_one();
+    }
+
+    /// Nothing is left of it. The last change of its life.
+    pub fn finish(&self, closed: Closed, failed: Option<Error>) {
+        let left = closed.teardown.map_or(0, |teardown| teardown.left);
+        self.update(|state| {
+            state.end_all(&closed_by_host());
+            state.life = Life::Closed { failed, left };
+            state.queue.push_closed(closed);
+            state.ring_watchers();
+        });
+    }
+}
+
+impl State {
+    /// Whether a poll would give an event, or say that there will be none.
+    pub fn has_next(&self) -> bool {
+        !self.queue.is_empty() || self.queue.is_over()
+    }
+
+    /// The server runs.
+    pub fn opened(&mut self, pid: Option<i32>) {
+        self.pid = pid;
+        if matches!(self.life, Life::Opening) {
+            self.life = Life::Open;
+            self.has_opened = true;
+            self.queue.push(Body::Open);
+            self.ring_watchers();
+        }
+    }
+
+    /// Whether a call or notification may be sent.
+    pub fn check_open(&self) -> Result<()> {
+        match &self.life {
+            Life::Opening | Life::Open => Ok(()),
+            Life::Closing(End::Failed(error)) => {
+                Err(Error::new(Code::Closed, format!("the connection has ended: {error}")))
+            }
+            _ => Err(closed_by_host()),
+        }
+    }
+
+    /// Take the next event.
+    pub fn take_next(&mut self) -> Option<Event> {
+        let event = self.queue.pop();
+        self.note_taken();
+        event
+    }
+
+    /// Take the response of `id`, which no thread waited for when it came.
+    pub fn take_response(&mut self, id: CallId) -> Option<Event> {
+        self.queue.take_response(id)
+    }
+
+    fn note_taken(&mut self) {
+        self.stalled = self.queue.is_full().then(Instant::now);
+    }
+
+    /// Since when the queue has been full and nobody took an event.
+    pub fn stalled(&self) -> Option<Instant> {
+        self.stalled
+    }
+
+    fn note_added(&mut self) {
+        if self.stalled.is_none() && self.queue.is_full() {
+            self.stalled = Some(Instant::now());
+            // They have a second from now.
+            self.waiters.iter().for_each(|waiter| waiter.ring());
+        }
+    }
+
+    fn receive(&mut self, frame: Frame) {
+        match frame.kind() {
+            Kind::Request => self.add(Body::Request(frame.open())),
+            Kind::Notification => self.add(Body::Notification(frame.open())),
+            Kind::Result(id) => self.answer(id, frame, Outcome::Result),
+            Kind::Failure(id) => self.answer(id, frame, Outcome::Refused),
+        }
+    }
+
+    fn answer(
+        &mut self,
+        id: Option<i64>,
+        frame: Frame,
+        outcome: fn(message::Payload) -> Outcome,
+    ) {
+        let call = id.and_then(CallId::new).and_then(|id| Some((id, self.calls.end(id)?)));
+        match call {
+            Some((id, call)) => self.respond(id, call, outcome(frame.open())),
+            None => self.noise(&frame.into_bytes()),
+        }
+    }
+
+    /// Add what came from the server outside of messages, or unasked.
+    pub fn noise(&mut self, bytes: &[u8]) {
+        self.add(Body::Noise(Text::beginning(bytes, NOISE_MAX)));
+    }
+
+    fn add(&mut self, body: Body) {
+        self.queue.push(body);
+        self.note_added();
+    }
+
+    fn respond(&mut self, id: CallId, call: Call, outcome: Outcome) {
+        let body = Body::Response { call: id, tag: call.tag, outcome };
+        match call.waiter {
+            Some(waiter) => {
+                let event = self.queue.pass(body);
+                self.answers.insert(id, event);
+                waiter.ring();
+            }
+            None => self.queue.push(body),
+        }
+    }
+
+    /// End one call, if it is open. `Some`: the peer may be told.
+    fn end(&mut self, id: CallId, error: &Error) -> Option<CallId> {
+        let call = self.calls.end(id)?;
+        let tell = !call.is_initialize;
+        self.respond(id, call, Event::failed(error));
+        tell.then_some(id)
+    }
+
+    fn end_all(&mut self, error: &Error) {
+        for (id, call) in self.calls.end_all() {
+            self.respond(id, call, Event::failed(error));
+        }
+    }
+
+    /// Open a call.
+    pub fn begin(&mut self, call: Call) {
+        self.calls.begin(call);
+    }
+
+    /// Take back a call that was never sent. `false`: it has ended meanwhile.
+    pub fn forget(&mut self, id: CallId) -> bool {
+        let call = self.calls.end(id);
+        if let Some(waiter) = call.as_ref().and_then(|call| call.waiter.as_ref()) {
+            self.remove_waiter(waiter);
+        }
+        call.is_some()
+    }
+
+    /// End the call `id` at `at`. Whether that is now the first deadline.
+    pub fn add_deadline(&mut self, at: Instant, id: CallId) -> bool {
+        let Self { deadlines, calls, .. } = self;
+        deadlines.tidy(calls.len(), |id| calls.contains(id));
+        deadlines.add(at, id)
+    }
+
+    /// The first deadline.
+    pub fn next_deadline(&self) -> Option<Instant> {
+        self.deadlines.next()
+    }
+
+    /// Count `waiter` among those that must hear of a full queue.
+    pub fn add_waiter(&mut self, waiter: &Arc<Bell>) {
+        self.waiters.push(Arc::clone(waiter));
+    }
+
+    /// The reverse of [`State::add_waiter`].
+    pub fn remove_waiter(&mut self, waiter: &Arc<Bell>) {
+        if let Some(index) = self.waiters.iter().position(|other| Arc::ptr_eq(other, waiter)) {
+            self.waiters.swap_remove(index);
+        }
+    }
+
+    /// Ring `watcher` when `life` changes, once.
+    pub fn add_watcher(&mut self, watcher: &Arc<Bell>) {
+        if !self.watchers.iter().any(|other| Arc::ptr_eq(other, watcher)) {
+            self.watchers.push(Arc::clone(watcher));
+        }
+    }
+
+    fn ring_watchers(&mut self) {
+        self.watchers.drain(..).for_each(|watcher| watcher.ring());
+    }
+}
+
+/// A panic elsewhere must not become a second one here: whoever panicked has
+/// left the connection to its end ([`super::drive`]).
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+pub(super) fn timeout() -> Error {
+    Error::new(Code::Timeout, "no answer came in time")
+}
+
+fn closed_by_host() -> Error {
+    Error::new(Code::Closed, "the connection was closed")
+}
+
+/// How long an unread queue may stand between a thread and its answer.
+pub(super) const STALL_MAX: Duration = Duration::from_secs(1);

@@ -1,0 +1,3 @@
+//! Whole messages in and out. Each transport ends once, with a reason.
+
+pub mod stdio;

@@ -1,0 +1,261 @@
+//! A server's three pipes.
+
+use std::collections::VecDeque;
+use std::io::{self, IoSlice};
+use std::sync::Arc;
+
+use tokio::io::Interest;
+
+use crate::error::{Code, Error, Result};
+use crate::framing::{Decoder, Piece};
+use crate::sys::{self, Fd, Watched};
+
+/// What a read found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Filled {
+    /// Some bytes.
+    Some(usize),
+    /// Nothing yet.
+    Nothing,
+    /// The end of the stream.
+    End,
+}
+
+/// The server's stdout, cut into messages.
+pub struct Reader {
+    fd: Watched,
+    decoder: Decoder,
+}
+
+impl Reader {
+    /// Read `stdout` by `decoder`. Needs the runtime's context.
+    pub fn new(stdout: Fd, decoder: Decoder) -> io::Result<Self> {
+        let fd = sys::watch(Arc::new(stdout), Interest::READABLE)?;
+        Ok(Self { fd, decoder })
+    }
+
+    /// Wait until there is something to read. Safe to cancel.
+    pub async fn readable(&self) {
+        readable(&self.fd).await;
+    }
+
+    /// Read what is there, up to one portion.
+    pub fn fill(&mut self) -> Result<Filled> {
+        let room = self.decoder.room()?;
+        Ok(fill(&self.fd, room))
+    }
+
+    /// The next message that has been read whole.
+    pub fn next(&mut self) -> Result<Option<Piece>> {
+        self.decoder.next()
+    }
+
+    /// The stream has ended: what is left of an unfinished message.
+    pub fn finish(&mut self) -> Result<Option<Piece>> {
+        self.decoder.finish()
+    }
+
+    /// How many bytes have been read and not given out.
+    pub fn held(&self) -> usize {
+        self.decoder.held()
+    }
+}
+
+/// The server's stderr, cut into lines.
+pub struct Lines {
+    fd: Watched,
+    buffer: Vec<u8>,
+}
+
+/// A longer line comes in pieces of this length.
+const LINE_MAX: usize = 16 * 1024;
+
+impl Lines {
+    /// Read `stderr`. Needs the runtime's context.
+    pub fn new(stderr: Fd) -> io::Result<Self> {
+        let fd = sys::watch(Arc::new(stderr), Interest::READABLE)?;
+        Ok(Self { fd, buffer: Vec::new() })
+    }
+
+    /// Wait until there is something to read. Safe to cancel.
+    pub async fn readable(&self) {
+        readable(&self.fd).await;
+    }
+
+    /// Read what is there, up to one portion, and give each whole line to
+    /// `visit`; at the end also an unfinished one.
+    pub fn read(&mut self, mut visit: impl FnMut(&[u8])) -> Filled {
+        self.buffer.reserve(LINE_MAX);
+        let filled = fill(&self.fd, &mut self.buffer);
+        let mut rest = &self.buffer[..];
+        while let Some(end) = memchr::memchr(b'\n', rest) {
+            let line = &rest[..end];
+            visit(line.strip_suffix(b"\r").unwrap_or(line));
+            rest = &rest[end + 1..];
+        }
+        while rest.len() >= LINE_MAX || (filled == Filled::End && !rest.is_empty()) {
+            let (piece, behind) = rest.split_at(rest.len().min(LINE_MAX));
+            visit(piece);
+            rest = behind;
+        }
+        let done = self.buffer.len() - rest.len();
+        self.buffer.drain(..done);
+        filled
+    }
+}
+
+async fn readable(fd: &Watched) {
+    // An error here means that the runtime is going away, and this task too.
+    let _ = fd.readable().await.map(|mut guard| guard.retain_ready());
+}
+
+/// Read one portion. A broken descriptor is an ended stream.
+fn fill(fd: &Watched, buffer: &mut Vec<u8>) -> Filled {
+    let attempt = fd.try_io(Interest::READABLE, |fd| sys::io::read_append(fd, buffer));
+    match attempt {
+        Ok(0) => Filled::End,
+        Ok(n) => Filled::Some(n),
+        Err(e) if e.kind() == io::ErrorKind::WouldBlock => Filled::Nothing,
+        Err(_) => Filled::End,
+    }
+}
+
+/// The server's stdin: what has not been written yet, and where it goes.
+///
+/// Written by whoever sends; what does not fit at once is kept for
+/// [`Sink::flush`].
+pub struct Sink {
+    fd: Option<Arc<Fd>>,
+    backlog: VecDeque<Vec<u8>>,
+    /// How much of the first chunk has been written.
+    written: usize,
+    unsent: usize,
+}
+
+/// Small messages share chunks of this size.
+const CHUNK: usize = 16 * 1024;
+
+impl Sink {
+    /// A sink that writes to `stdin`.
+    pub fn new(stdin: Fd) -> Self {
+        Self { fd: Some(Arc::new(stdin)), backlog: VecDeque::new(), written: 0, unsent: 0 }
+    }
+
+    /// How many bytes wait to be written.
+    pub fn unsent(&self) -> usize {
+        self.unsent
+    }
+
+    /// Whether the server's stdin is still open, as far as is known.
+    pub fn is_open(&self) -> bool {
+        self.fd.is_some()
+    }
+
+    /// The descriptor, to learn when there is room again. It must be given
+    /// back (dropped) for stdin to close.
+    pub fn descriptor(&self) -> Option<Arc<Fd>> {
+        self.fd.clone()
+    }
+
+    /// Write one message, given in parts, or what of it fits; keep the rest.
+    ///
+    /// `NoMemory`: nothing was written. `Closed`: the server has closed its
+    /// stdin.
+    pub fn send(&mut self, parts: &[&[u8]]) -> Result<()> {
+        let Some(fd) = &self.fd else { return Err(closed()) };
+        let length = parts.iter().map(|part| part.len()).sum();
+        if self.unsent > 0 {
+            return self.keep(parts, 0, length);
+        }
+        // The memory for the rest must be certain before the first byte goes.
+        let mut rest = Vec::new();
+        if length > CHUNK {
+            rest.try_reserve_exact(length).map_err(|_| no_memory())?;
+        }
+        let slices: Vec<_> = parts.iter().map(|part| IoSlice::new(part)).collect();
+        match sys::io::write_quietly(fd, &slices) {
+            Ok(n) if n == length => Ok(()),
+            Ok(n) => self.keep_in(rest, parts, n),
+            Err(e) if e.kind() == io::ErrorKind::WouldBlock => self.keep_in(rest, parts, 0),
+            Err(_) => Err(self.fail()),
+        }
+    }
+
+    /// Keep one message for later.
+    pub fn hold(&mut self, parts: &[&[u8]]) -> Result<()> {
+        if self.fd.is_none() {
+            return Err(closed());
+        }
+        self.keep(parts, 0, parts.iter().map(|part| part.len()).sum())
+    }
+
+    /// Write what is kept, as much as fits.
+    pub fn flush(&mut self) -> Result<()> {
+        let Some(fd) = self.fd.clone() else { return Err(closed()) };
+        while let Some(chunk) = self.backlog.front() {
+            match sys::io::write_quietly(&*fd, &[IoSlice::new(&chunk[self.written..])]) {
+                Ok(n) => self.wrote(n),
+                Err(e) if e.kind() == io::ErrorKind::WouldBlock => return Ok(()),
+                Err(_) => return Err(self.fail()),
+            }
+        }
+        Ok(())
+    }
+
+    /// Close stdin; what was not written is gone.
+    pub fn close(&mut self) {
+        self.fd = None;
+        self.backlog = VecDeque::new();
+        (self.written, self.unsent) = (0, 0);
+    }
+
+    fn fail(&mut self) -> Error {
+        self.close();
+        closed()
+    }
+
+    fn wrote(&mut self, n: usize) {
+        self.unsent -= n;
+        self.written += n;
+        if self.backlog.front().is_some_and(|chunk| chunk.len() == self.written) {
+            self.backlog.pop_front();
+            self.written = 0;
+        }
+    }
+
+    /// Keep `parts` without their first `skip` bytes.
+    fn keep(&mut self, parts: &[&[u8]], skip: usize, length: usize) -> Result<()> {
+        let fits = |chunk: &&mut Vec<u8>| chunk.capacity() - chunk.len() >= length - skip;
+        if let Some(chunk) = self.backlog.back_mut().filter(fits) {
+            append(chunk, parts, skip);
+            self.unsent += length - skip;
+            return Ok(());
+        }
+        let mut chunk = Vec::new();
+        chunk.try_reserve_exact((length - skip).max(CHUNK)).map_err(|_| no_memory())?;
+        self.keep_in(chunk, parts, skip)
+    }
+
+    fn keep_in(&mut self, mut chunk: Vec<u8>, parts: &[&[u8]], skip: usize) -> Result<()> {
+        append(&mut chunk, parts, skip);
+        self.unsent += chunk.len();
+        self.backlog.push_back(chunk);
+        Ok(())
+    }
+}
+
+fn append(chunk: &mut Vec<u8>, parts: &[&[u8]], mut skip: usize) {
+    for part in parts {
+        let from = skip.min(part.len());
+        chunk.extend_from_slice(&part[from..]);
+        skip -= from;
+    }
+}
+
+fn closed() -> Error {
+    Error::new(Code::Closed, "the server has closed its stdin")
+}
+
+fn no_memory() -> Error {
+    Error::new(Code::NoMemory, "no memory to keep the message until the server reads it")
+}
