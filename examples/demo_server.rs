@@ -187,7 +187,8 @@ impl Server {
         }
         let mut child = command.spawn().map_err(|e| (-32000, format!("cannot start: {e}")))?;
 
-        let (stdin, stdout, stderr) = (child.stdin.take(), child.stdout.take(), child.stderr.take());
+        let (stdin, stdout, stderr) =
+            (child.stdin.take(), child.stdout.take(), child.stderr.take());
         let child = Arc::new(Mutex::new(child));
         let told = Told {
             flavour: self.flavour,
