@@ -7,14 +7,20 @@
 set -euo pipefail
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
-out=${CARGO_TARGET_DIR:-$root/target}/release
+target=${CARGO_TARGET_DIR:-$root/target}
+out=$target/release
 
-# Relative server paths are the caller's: stay in the caller's folder.
-cargo build --release --quiet --lib --examples --manifest-path "$root/Cargo.toml"
+# The caller's folder stays the current one: a server's path may be relative.
+cargo build --quiet --manifest-path "$root/Cargo.toml" --release --lib
 # Programs look for the library by its soname, as after an installation.
 ln -sf libleash.so "$out/libleash.so.0"
 "${CC:-cc}" -std=c99 -Wall -Wextra -Wpedantic -Werror -I"$root/include" -o "$out/quickstart" \
   "$root/examples/quickstart.c" -L"$out" -lleash -Wl,-rpath,"$out"
 
-[ $# -gt 0 ] || set -- "$out/examples/demo_server"
+if [ $# = 0 ]; then
+  # As `cargo test` builds it: optimised, the tests' dependencies would take
+  # minutes.
+  cargo build --quiet --manifest-path "$root/Cargo.toml" --example demo_server
+  set -- "$target/debug/examples/demo_server"
+fi
 exec "$out/quickstart" "$@"
