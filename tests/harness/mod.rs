@@ -79,12 +79,15 @@ pub const BUILDS: [Build; 4] = [
     Build { language: Language::Cxx17, library: Library::Static },
 ];
 
-/// `tests/c/NAME.c`, built in each of `BUILDS`; under valgrind in the first, as
-/// the others are the same library.
+/// All of `BUILDS`; under valgrind the first, as the others run the same code.
+pub fn builds() -> &'static [Build] {
+    if under_valgrind() { &BUILDS[..1] } else { &BUILDS }
+}
+
+/// `tests/c/NAME.c`, in each of `builds`.
 pub fn c_programs(name: &str) -> impl Iterator<Item = Program> {
     let source = root().join("tests/c").join(name).with_extension("c");
-    let builds = if under_valgrind() { &BUILDS[..1] } else { &BUILDS[..] };
-    builds.iter().map(move |&build| Program::new(compile(&source, build)))
+    builds().iter().map(move |&build| Program::new(compile(&source, build)))
 }
 
 /// `tests/c/NAME.c` as C99 with the shared library: where four would only take
