@@ -26,18 +26,14 @@ fn main() {
     assert!(status.success(), "the guard does not compile");
 }
 
-/// No libc and no start-up code. One segment for everything that is only
-/// read: each page counts, since a guard sleeps beside each server.
-const LINK: [&str; 9] = [
+/// No libc and no start-up code; the rest of the layout is in the script.
+const LINK: [&str; 6] = [
     "-nostartfiles",
     "-nostdlib",
     "-static",
     "-Wl,--gc-sections",
     "-Wl,--build-id=none",
-    "-Wl,--no-eh-frame-hdr",
-    "-Wl,-z,norelro",
-    "-Wl,-z,noseparate-code",
-    "-Wl,-z,max-page-size=4096",
+    "-Wl,-Tsrc/guard/link.ld",
 ];
 
 /// The linker that Cargo was told to use for this target.
