@@ -228,10 +228,7 @@ impl Guard {
     }
 
     fn reap_behind_server(&mut self) {
-        if !self.proc {
-            return;
-        }
-        for member in self.tree.children().unwrap_or(&[]) {
+        for member in self.tree.children() {
             if member.pid != self.server {
                 let _ = sys::reap(member.pid);
             }

@@ -96,10 +96,7 @@ impl Guard {
             return false;
         }
         let server = self.server;
-        let alone = self
-            .tree
-            .children()
-            .is_some_and(|children| children.iter().all(|child| child.pid == server));
+        let alone = self.tree.children().iter().all(|child| child.pid == server);
         alone && self.reap_all()
     }
 
@@ -128,9 +125,6 @@ impl Guard {
                 let _ = sys::kill(self.server, SIGTERM);
             }
             let _ = sys::kill(group, SIGCONT);
-        }
-        if !self.proc {
-            return;
         }
         self.tree.walk();
         for member in self.tree.members() {
@@ -178,10 +172,8 @@ impl Guard {
             round.count(sys::kill(-self.server, SIGKILL));
             round.count(sys::kill(self.server, SIGKILL));
         }
-        if self.proc {
-            for child in self.tree.children().unwrap_or(&[]) {
-                round.count(sys::kill(child.pid, SIGKILL));
-            }
+        for child in self.tree.children() {
+            round.count(sys::kill(child.pid, SIGKILL));
         }
         round
     }

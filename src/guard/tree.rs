@@ -15,25 +15,44 @@ pub struct Member {
     pub parent: i32,
 }
 
-/// The descendants, parents before children. Lives in .bss: pages that are
-/// not used cost nothing.
+/// How /proc can be used.
+#[derive(Clone, Copy, PartialEq)]
+enum Proc {
+    /// Not at all: it is not mounted, or shows another PID namespace.
+    Useless,
+    /// Each thread has a list of its children.
+    Children,
+    /// This kernel has no such lists: everybody is asked for their parent.
+    Parents,
+}
+
+/// The descendants, parents before children. Lives in .bss, where pages that
+/// are not used cost nothing: what is always used comes first, in one page.
+#[repr(C)]
 pub struct Tree {
-    members: [Member; CAPACITY],
-    count: usize,
-    folder: [u8; 2048],
-    text: [u8; 2048],
     me: i32,
+    proc: Proc,
+    count: usize,
+    everybody: usize,
+    folder: [u8; 1024],
+    text: [u8; 1024],
+    members: [Member; CAPACITY],
+    /// All processes and their parents; only with [`Proc::Parents`].
+    all: [Member; CAPACITY],
 }
 
 impl Tree {
     /// For `static`s; [`Tree::begin`] before anything else.
     pub const fn new() -> Self {
         Self {
-            members: [Member { pid: 0, parent: 0 }; CAPACITY],
-            count: 0,
-            folder: [0; 2048],
-            text: [0; 2048],
             me: 0,
+            proc: Proc::Useless,
+            count: 0,
+            everybody: 0,
+            folder: [0; 1024],
+            text: [0; 1024],
+            members: [Member { pid: 0, parent: 0 }; CAPACITY],
+            all: [Member { pid: 0, parent: 0 }; CAPACITY],
         }
     }
 
@@ -42,32 +61,37 @@ impl Tree {
     pub fn begin(&mut self, me: i32) -> bool {
         self.me = me;
         let mut name = [0u8; 16];
-        let ours = sys::read_link(c"/proc/self", &mut name).is_ok_and(|own| parse(own) == me);
-        ours && self.children().is_some()
+        if sys::read_link(c"/proc/self", &mut name).is_ok_and(|own| parse(own) == me) {
+            // The guard has one thread.
+            self.proc = if self.add_thread(me, me) {
+                Proc::Children
+            } else {
+                Proc::Parents
+            };
+        }
+        self.proc != Proc::Useless
     }
 
     pub fn members(&self) -> &[Member] {
         self.members.get(..self.count).unwrap_or(&[])
     }
 
-    /// Find the guard's own children, dead ones included. `None` when /proc
-    /// does not tell.
-    pub fn children(&mut self) -> Option<&[Member]> {
+    /// Find the guard's own children, dead ones included.
+    pub fn children(&mut self) -> &[Member] {
+        self.ask_everybody();
         self.count = 0;
-        // The guard has one thread.
-        self.add_thread(self.me, self.me).then(|| self.members())
+        self.add_children(self.me);
+        self.members()
     }
 
     /// Find all descendants.
-    pub fn walk(&mut self) -> &[Member] {
-        self.count = 0;
-        self.add_thread(self.me, self.me);
+    pub fn walk(&mut self) {
+        self.children();
         let mut next = 0;
         while let Some(member) = self.members().get(next).copied() {
             self.add_children(member.pid);
             next += 1;
         }
-        self.members()
     }
 
     /// The descendants that are not dead, after a walk.
@@ -81,17 +105,54 @@ impl Tree {
     }
 
     fn add_children(&mut self, pid: i32) {
-        let Ok(folder) = sys::open(Path::new().number(pid).name(b"/task").end()) else {
+        match self.proc {
+            Proc::Useless => {}
+            Proc::Children if pid == self.me => {
+                self.add_thread(pid, pid);
+            }
+            Proc::Children => {
+                let mut path = Path::new().number(pid).name(b"/task");
+                self.each_number(path.end(), |tree, thread| {
+                    tree.add_thread(pid, thread);
+                });
+            }
+            Proc::Parents => {
+                for index in 0..self.everybody {
+                    if let Some(one) = self.all.get(index).filter(|one| one.parent == pid) {
+                        self.add(one.pid, pid);
+                    }
+                }
+            }
+        }
+    }
+
+    fn ask_everybody(&mut self) {
+        if self.proc != Proc::Parents {
+            return;
+        }
+        self.everybody = 0;
+        self.each_number(b"/proc\0", |tree, pid| {
+            let parent = status(pid).map_or(0, |status| status.parent);
+            if let Some(place) = tree.all.get_mut(tree.everybody) {
+                *place = Member { pid, parent };
+                tree.everybody += 1;
+            }
+        });
+    }
+
+    /// For each entry of a folder whose name is a number.
+    fn each_number(&mut self, path: &[u8], mut found: impl FnMut(&mut Self, i32)) {
+        let Ok(folder) = sys::open(path) else {
             return;
         };
         while let Ok(length @ 1..) = sys::entries(folder, &mut self.folder) {
             let mut at = 0;
             while at < length {
-                let Some((thread, size)) = self.entry(at) else {
+                let Some((number, size)) = self.entry(at) else {
                     break;
                 };
-                if thread != 0 {
-                    self.add_thread(pid, thread);
+                if number != 0 {
+                    found(self, number);
                 }
                 at += size;
             }
@@ -99,7 +160,7 @@ impl Tree {
         sys::close(folder);
     }
 
-    /// The thread that the folder entry at `at` names, and the entry's size.
+    /// The number that the folder entry at `at` names, or 0, and its size.
     fn entry(&self, at: usize) -> Option<(i32, usize)> {
         // linux_dirent64: inode, offset, u16 size, u8 type, name.
         let size = self.folder.get(at + 16..at + 18)?;
