@@ -163,39 +163,35 @@ impl Leash {
         String::from_utf8(line).unwrap()
     }
 
-    /// The report after any number of `Exited`.
-    fn last_report(&mut self) -> Report {
-        loop {
-            match self.report() {
-                Report::Exited(_) => {}
-                other => return other,
-            }
-        }
-    }
-
     fn gone(&mut self) -> Teardown {
-        match self.last_report() {
-            Report::Gone(teardown) => teardown,
-            other => panic!("{other:?}"),
-        }
+        gone(&mut self.server)
     }
 
     /// Close stdin and the leash; nothing may be left.
     fn close(mut self) -> Teardown {
         drop(self.pipes.stdin);
-        self.server.close();
-        let server = &mut self.server;
-        let teardown = loop {
-            match next(server) {
-                Report::Exited(_) => {}
-                Report::Gone(teardown) => break teardown,
-                other => panic!("{other:?}"),
-            }
-        };
-        assert_eq!(teardown.left, 0);
+        let teardown = end(&mut self.server);
         // The guard says its last word a moment before it ends.
         nothing_left(&self.marker);
         teardown
+    }
+}
+
+fn end(server: &mut Server) -> Teardown {
+    server.close();
+    let teardown = gone(server);
+    assert_eq!(teardown.left, 0);
+    teardown
+}
+
+/// The last report, after any number of `Exited`.
+fn gone(server: &mut Server) -> Teardown {
+    loop {
+        match next(server) {
+            Report::Exited(_) => {}
+            Report::Gone(teardown) => return teardown,
+            other => panic!("{other:?}"),
+        }
     }
 }
 
@@ -497,6 +493,7 @@ fn arguments_that_are_too_long() {
     let long = "x".repeat(200_000);
     let error = refused(&["cat", &long], |_| {});
     assert_eq!(error.os_error(), libc::E2BIG);
+    assert_eq!(error.text(), "cannot start \"cat\": Argument list too long");
 }
 
 #[test]
@@ -588,12 +585,70 @@ fn a_host_that_is_killed_leaves_nothing() {
     });
 }
 
+#[test]
+fn a_host_that_is_pid_1_keeps_no_zombie() {
+    run_contained("pid 1", ":");
+}
+
+#[test]
+fn a_system_that_executes_no_nameless_files_is_served_all_the_same() {
+    let before = helper_folders();
+    run_contained("pid 1", "echo 2 >/proc/sys/vm/memfd_noexec");
+    let left: Vec<_> = helper_folders()
+        .into_iter()
+        .filter(|one| !before.contains(one))
+        .collect();
+    assert!(left.is_empty(), "{left:?}");
+}
+
+fn helper_folders() -> Vec<PathBuf> {
+    let entries = fs::read_dir(std::env::temp_dir()).unwrap().flatten();
+    let names =
+        entries.filter(|entry| entry.file_name().to_string_lossy().starts_with("libleash-"));
+    names.map(|entry| entry.path()).collect()
+}
+
+#[test]
+fn without_proc_the_group_and_the_server_end_all_the_same() {
+    // Twice: the namespace's own, and the one below it.
+    run_contained("no proc", "umount -l /proc; umount -l /proc");
+}
+
 /// Run this test program again as a host that does `what`.
 fn run_host(what: &str, check: impl FnOnce(std::process::ExitStatus)) {
+    let host = std::process::Command::new(std::env::current_exe().unwrap());
+    let (status, marker, log) = run(host, what);
+    if what != "killed" {
+        assert!(status.success(), "{status}: {log}");
+    }
+    check(status);
+    nothing_left(&marker);
+}
+
+/// The same, as PID 1 of a namespace of its own that `prepare` has changed.
+/// Only root may do that; for others this test says nothing.
+fn run_contained(what: &str, prepare: &str) {
+    let contained = |script: &str| {
+        let mut command = std::process::Command::new("unshare");
+        command.args(["--pid", "--fork", "--mount-proc", "sh", "-c", script]);
+        command
+    };
+    let possible = contained(prepare).stderr(Stdio::null()).status();
+    if !possible.is_ok_and(|status| status.success()) {
+        println!("not permitted here");
+        return;
+    }
+    let mut host = contained(&format!("{prepare}; exec \"$0\" \"$@\""));
+    host.arg(std::env::current_exe().unwrap());
+    let (status, marker, log) = run(host, what);
+    assert!(status.success(), "{status}: {log}");
+    nothing_left(&marker);
+}
+
+fn run(mut host: std::process::Command, what: &str) -> (std::process::ExitStatus, String, String) {
     let marker = marker();
     let log = Folder::new();
     let file = fs::File::create(log.0.join("log")).unwrap();
-    let mut host = std::process::Command::new(std::env::current_exe().unwrap());
     host.args([
         "--exact",
         "host_process",
@@ -609,11 +664,7 @@ fn run_host(what: &str, check: impl FnOnce(std::process::ExitStatus)) {
     .stderr(file);
     let status = host.status().unwrap();
     let text = fs::read_to_string(log.0.join("log")).unwrap();
-    if what != "killed" {
-        assert!(status.success(), "{status}: {text}");
-    }
-    check(status);
-    nothing_left(&marker);
+    (status, marker, text)
 }
 
 #[test]
@@ -627,7 +678,15 @@ fn host_process() {
         "wait" => wait_for_any(&marker),
         "ignore" => ignore_children(&marker),
         "closed" => close_standard(&marker),
-        "subreaper" => adopt(&marker),
+        "subreaper" => {
+            nix::sys::prctl::set_child_subreaper(true).unwrap();
+            adopt(&marker);
+        }
+        "pid 1" => {
+            assert_eq!(std::process::id(), 1);
+            adopt(&marker);
+        }
+        "no proc" => go_without_proc(&marker),
         "killed" => die(&marker),
         other => panic!("{other}"),
     }
@@ -712,8 +771,24 @@ fn close_standard(marker: &str) {
     }
 }
 
+fn go_without_proc(marker: &str) {
+    assert!(fs::metadata("/proc/self").is_err());
+    assert_eq!(start_and_close("cat", marker).exit, Some(Exit::Code(0)));
+    let stubborn = "trap '' TERM; sleep 300 & while :; do sleep 300; done";
+    let teardown = start_and_close(stubborn, marker);
+    assert_eq!(teardown.stage, Stage::Kill);
+    assert_eq!(teardown.exit, Some(Exit::Signal(libc::SIGKILL)));
+}
+
+fn start_and_close(script: &str, marker: &str) -> Teardown {
+    let Leash {
+        mut server, pipes, ..
+    } = hosted(script, marker);
+    drop(pipes.stdin);
+    end(&mut server)
+}
+
 fn adopt(marker: &str) {
-    nix::sys::prctl::set_child_subreaper(true).unwrap();
     for _ in 0..3 {
         hosted("cat", marker).close();
         no_children();

@@ -96,9 +96,11 @@ impl Label {
     fn failure(&self, step: i32, errno: i32) -> Error {
         let what = match step {
             step::EXEC => "",
+            // The guard is executed with the server's arguments.
+            step::GUARD if errno == libc::E2BIG => "",
             step::CWD => ": its working directory",
             step::FORK => ": no process for it",
-            step::PREPARE => ": its guard has no descriptors",
+            step::DESCRIPTORS | step::PREPARE => ": its guard cannot start",
             _ => ": its guard cannot be executed",
         };
         let source = io::Error::from_raw_os_error(errno);

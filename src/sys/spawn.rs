@@ -147,13 +147,12 @@ extern "C" fn guard(launch: *mut c_void) -> c_int {
 fn place(keep: &[RawFd; 6]) -> Result<[RawFd; 6], ()> {
     // A host may have 0, 1 and 2 closed, so that ours are among them: first
     // everything goes above all the fixed numbers.
-    let mut high = [-1; 6];
-    for (to, from) in high.iter_mut().zip(keep) {
-        if *from >= 0 {
-            // SAFETY: no memory; this process's own table of descriptors.
-            let fd = unsafe { libc::syscall(libc::SYS_fcntl, *from, libc::F_DUPFD_CLOEXEC, 10) };
-            *to = RawFd::try_from(fd).ok().filter(|fd| *fd >= 0).ok_or(())?;
-        }
+    let above = wire::HOST + 1;
+    let mut high = *keep;
+    for fd in high.iter_mut().filter(|fd| (0..above).contains(*fd)) {
+        // SAFETY: no memory; this process's own table of descriptors.
+        let copy = unsafe { libc::syscall(libc::SYS_fcntl, *fd, libc::F_DUPFD_CLOEXEC, above) };
+        *fd = RawFd::try_from(copy).ok().filter(|fd| *fd >= 0).ok_or(())?;
     }
     let mut placed = high;
     for (number, from) in (0..).zip(high).take(5) {
