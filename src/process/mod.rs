@@ -4,11 +4,26 @@
 //! three pipes, and a [`Server`] whose descriptor becomes readable when there
 //! is a [`Report`].
 
+//!
+//! Linux only as yet. Another system needs another `launch` and `Server`, with
+//! what it has instead of the guard: kqueue and process groups on macOS,
+//! procctl(2) on FreeBSD, a job object on Windows.
+
+mod launch;
+mod path;
+mod reaper;
+mod report;
+mod server;
+mod sweep;
+
 use std::ffi::CString;
 use std::time::Duration;
 
 use crate::error::Error;
 use crate::sys::Fd;
+
+pub use launch::launch;
+pub use server::Server;
 
 /// What to launch.
 pub struct Command {
@@ -97,3 +112,6 @@ pub enum Report {
     /// The guard was killed: call `Server::sweep` until it answers.
     Lost,
 }
+
+#[cfg(not(target_os = "linux"))]
+compile_error!("libleash needs Linux as yet: `process` has no other way to contain a server");

@@ -1,9 +1,55 @@
 //! System calls, wrapped so that every wrapper is safe for any argument its
 //! types allow. The one place that knows the operating system.
 
+pub mod channel;
 mod fd;
 pub mod fork;
 pub mod io;
 pub mod park;
+pub mod pidfd;
+pub mod pipe;
+pub mod spawn;
+#[path = "../guard/wire.rs"]
+pub mod wire;
+
+use std::io::{Error, Result};
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 
 pub use fd::Fd;
+
+/// The same descriptor with a number above 2: a host that has closed one of
+/// its standard descriptors will open it again one day, and write there.
+fn high(fd: OwnedFd) -> Result<OwnedFd> {
+    if fd.as_raw_fd() > 2 {
+        return Ok(fd);
+    }
+    // SAFETY: no memory.
+    let copy = unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_DUPFD_CLOEXEC, 3) };
+    if copy < 0 {
+        return Err(Error::last_os_error());
+    }
+    // SAFETY: a fresh descriptor that nobody else knows.
+    Ok(unsafe { OwnedFd::from_raw_fd(copy) })
+}
+
+/// 128 random bits as text, for names that nobody else has.
+pub fn random_name() -> String {
+    let mut bytes = [0u8; 16];
+    // SAFETY: writes at most the buffer's length.
+    let filled = unsafe { libc::getrandom(bytes.as_mut_ptr().cast(), bytes.len(), 0) };
+    if filled != bytes.len() as isize {
+        // No such call, or a seccomp filter: unique on this machine is enough.
+        bytes = fallback_bits().to_ne_bytes();
+    }
+    format!("{:032x}", u128::from_ne_bytes(bytes))
+}
+
+fn fallback_bits() -> u128 {
+    use std::sync::atomic::{AtomicU64, Ordering};
+    static COUNT: AtomicU64 = AtomicU64::new(0);
+    let count = COUNT.fetch_add(1, Ordering::Relaxed);
+    let time = std::time::SystemTime::now()
+        .duration_since(std::time::UNIX_EPOCH)
+        .map_or(0, |time| time.as_nanos());
+    (u128::from(std::process::id()) << 96) ^ (u128::from(count) << 72) ^ time
+}

@@ -1,0 +1,92 @@
+//! When the guard itself was killed: find the server's descendants by the
+//! marker in their environment. Best effort: who clears its environment is not
+//! found.
+
+use std::ffi::CString;
+use std::fs;
+use std::io;
+
+use super::{Stage, Teardown};
+use crate::sys::{Fd, pidfd};
+
+/// How many scans in a row must find nobody: one alone may be overtaken by a
+/// process that forks.
+const CLEAN: u32 = 2;
+
+/// A sweep in progress.
+pub struct Sweep {
+    marker: CString,
+    clean: u32,
+    killed: u32,
+}
+
+/// What one scan found.
+#[derive(Default)]
+struct Scan {
+    killed: u32,
+    refused: u32,
+}
+
+impl Sweep {
+    pub fn new(marker: CString) -> Self {
+        Self {
+            marker,
+            clean: 0,
+            killed: 0,
+        }
+    }
+
+    /// One scan.
+    pub fn step(&mut self, server: Option<&Fd>) -> Option<Teardown> {
+        if let Some(server) = server {
+            // It may have ended, and its pidfd can meet nobody else.
+            let _ = pidfd::kill(server);
+        }
+        let scan = self.scan();
+        // A process that SIGKILL has reached keeps its environment for a
+        // moment, and is met again: only the most at once is a count.
+        self.killed = self.killed.max(scan.killed);
+        self.clean = if scan.killed == 0 { self.clean + 1 } else { 0 };
+        (self.clean >= CLEAN).then_some(Teardown {
+            exit: None,
+            stage: if self.killed > 0 {
+                Stage::Kill
+            } else {
+                Stage::Exited
+            },
+            killed: self.killed,
+            left: scan.refused,
+        })
+    }
+
+    fn scan(&self) -> Scan {
+        let mut scan = Scan::default();
+        let own = std::process::id();
+        let processes = fs::read_dir("/proc").into_iter().flatten().flatten();
+        let pids = processes.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+        for pid in pids.filter(|pid: &u32| *pid != own) {
+            match self.kill_if_marked(pid) {
+                Some(Ok(())) => scan.killed += 1,
+                Some(Err(e)) if e.raw_os_error() == Some(libc::EPERM) => scan.refused += 1,
+                _ => {}
+            }
+        }
+        scan
+    }
+
+    fn kill_if_marked(&self, pid: u32) -> Option<io::Result<()>> {
+        // First look without a descriptor: almost nobody is marked.
+        if !self.is_marked(pid) {
+            return None;
+        }
+        let process = pidfd::open(i32::try_from(pid).ok()?).ok()?;
+        // Look again: from here on the number cannot change hands unnoticed.
+        self.is_marked(pid).then(|| pidfd::kill(&process))
+    }
+
+    fn is_marked(&self, pid: u32) -> bool {
+        let env = fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
+        env.split(|byte| *byte == 0)
+            .any(|entry| entry == self.marker.to_bytes())
+    }
+}
