@@ -16,9 +16,9 @@ static RUNTIME: OnceCell<Handle> = OnceCell::new();
 ///
 /// `Connect`: the thread, or one of its descriptors, could not be had.
 pub fn handle() -> Result<&'static Handle> {
-    RUNTIME.get_or_try_init(start).map_err(|e| {
-        Error::os(Code::Connect, "cannot start the library's thread", &e)
-    })
+    RUNTIME
+        .get_or_try_init(start)
+        .map_err(|e| Error::os(Code::Connect, "cannot start the library's thread", &e))
 }
 
 fn start() -> io::Result<Handle> {

@@ -35,18 +35,11 @@ fn marker() -> String {
 fn marked(marker: &str) -> Vec<i32> {
     let mut found = Vec::new();
     for entry in fs::read_dir("/proc").unwrap().flatten() {
-        let Some(pid) = entry
-            .file_name()
-            .to_str()
-            .and_then(|name| name.parse().ok())
-        else {
+        let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse().ok()) else {
             continue;
         };
         let env = fs::read(entry.path().join("environ")).unwrap_or_default();
-        if env
-            .split(|byte| *byte == 0)
-            .any(|entry| entry == marker.as_bytes())
-        {
+        if env.split(|byte| *byte == 0).any(|entry| entry == marker.as_bytes()) {
             found.push(pid);
         }
     }
@@ -74,9 +67,7 @@ struct Leash {
 }
 
 fn strings(list: &[&str]) -> Vec<CString> {
-    list.iter()
-        .map(|text| CString::new(*text).unwrap())
-        .collect()
+    list.iter().map(|text| CString::new(*text).unwrap()).collect()
 }
 
 fn command(argv: &[&str], marker: &str) -> Command {
@@ -95,12 +86,7 @@ fn start(argv: &[&str], change: impl FnOnce(&mut Command)) -> Leash {
     let mut command = command(argv, &marker);
     change(&mut command);
     let (server, pipes) = launch(&command).unwrap();
-    let mut leash = Leash {
-        server,
-        pipes,
-        marker,
-        started: None,
-    };
+    let mut leash = Leash { server, pipes, marker, started: None };
     match leash.report() {
         Report::Started { pid } => leash.started = Some(pid),
         other => panic!("{other:?}"),
@@ -152,11 +138,7 @@ impl Leash {
             let deadline = Some(Instant::now() + SOON);
             let woken = wait_readable(&[self.pipes.stdout.as_fd()], deadline).unwrap();
             assert_ne!(woken, Woken::Timeout, "no line");
-            assert_ne!(
-                read_append(&self.pipes.stdout, &mut byte).unwrap(),
-                0,
-                "end"
-            );
+            assert_ne!(read_append(&self.pipes.stdout, &mut byte).unwrap(), 0, "end");
             line.append(&mut byte);
         }
         line.pop();
@@ -200,20 +182,12 @@ fn gone(server: &mut Server) -> Teardown {
 #[test]
 fn a_server_that_obeys_ends_at_once() {
     let mut leash = start(&["cat"], |_| {});
-    assert_eq!(
-        write_quietly(&leash.pipes.stdin, &[std::io::IoSlice::new(b"hello\n")]).unwrap(),
-        6
-    );
+    assert_eq!(write_quietly(&leash.pipes.stdin, &[std::io::IoSlice::new(b"hello\n")]).unwrap(), 6);
     assert_eq!(leash.line(), "hello");
     let begin = Instant::now();
     let teardown = leash.close();
     assert!(begin.elapsed() < AT_ONCE, "{:?}", begin.elapsed());
-    let expected = Teardown {
-        exit: Some(Exit::Code(0)),
-        stage: Stage::Exited,
-        killed: 0,
-        left: 0,
-    };
+    let expected = Teardown { exit: Some(Exit::Code(0)), stage: Stage::Exited, killed: 0, left: 0 };
     assert_eq!(teardown, expected);
 }
 
@@ -224,11 +198,7 @@ fn the_exit_of_the_server_is_told_once_and_before_the_end() {
     leash.server.close();
     assert!(matches!(
         leash.report(),
-        Report::Gone(Teardown {
-            exit: Some(Exit::Code(3)),
-            stage: Stage::Exited,
-            ..
-        })
+        Report::Gone(Teardown { exit: Some(Exit::Code(3)), stage: Stage::Exited, .. })
     ));
     assert!(leash.server.next_report().is_none());
     nothing_left(&leash.marker);
@@ -245,17 +215,10 @@ fn a_server_that_ignores_end_of_file_gets_sigterm() {
 
 #[test]
 fn a_server_that_ignores_sigterm_is_killed() {
-    let leash = ready(
-        "trap '' TERM; echo ready; while :; do sleep 300; done",
-        short,
-    );
+    let leash = ready("trap '' TERM; echo ready; while :; do sleep 300; done", short);
     let begin = Instant::now();
     let teardown = leash.close();
-    assert!(
-        begin.elapsed() < 2 * SHORT + AT_ONCE,
-        "{:?}",
-        begin.elapsed()
-    );
+    assert!(begin.elapsed() < 2 * SHORT + AT_ONCE, "{:?}", begin.elapsed());
     assert_eq!(teardown.stage, Stage::Kill);
     assert_eq!(teardown.exit, Some(Exit::Signal(libc::SIGKILL)));
     assert_eq!(teardown.killed, 2, "the shell and its sleep");
@@ -263,10 +226,7 @@ fn a_server_that_ignores_sigterm_is_killed() {
 
 #[test]
 fn a_kill_does_not_wait() {
-    let mut leash = ready(
-        "trap '' TERM; echo ready; while :; do sleep 300; done",
-        |_| {},
-    );
+    let mut leash = ready("trap '' TERM; echo ready; while :; do sleep 300; done", |_| {});
     let begin = Instant::now();
     leash.server.kill();
     assert_eq!(leash.gone().stage, Stage::Kill);
@@ -276,10 +236,7 @@ fn a_kill_does_not_wait() {
 
 #[test]
 fn a_kill_cuts_a_close_short() {
-    let mut leash = ready(
-        "trap '' TERM; echo ready; while :; do sleep 300; done",
-        |_| {},
-    );
+    let mut leash = ready("trap '' TERM; echo ready; while :; do sleep 300; done", |_| {});
     leash.server.close();
     leash.server.kill();
     assert_eq!(leash.gone().stage, Stage::Kill);
@@ -325,11 +282,7 @@ fn a_double_forked_daemon_ends() {
 fn a_launcher_that_exits_leaves_its_server_running() {
     let mut leash = ready("exec 3<&0; cat <&3 & echo ready; exit 0", |_| {});
     assert!(matches!(leash.report(), Report::Exited(Exit::Code(0))));
-    write_quietly(
-        &leash.pipes.stdin,
-        &[std::io::IoSlice::new(b"still here\n")],
-    )
-    .unwrap();
+    write_quietly(&leash.pipes.stdin, &[std::io::IoSlice::new(b"still here\n")]).unwrap();
     assert_eq!(leash.line(), "still here");
     assert_eq!(leash.close().stage, Stage::Exited);
 }
@@ -359,38 +312,27 @@ fn a_tree_of_500_ends() {
 fn a_stopped_server_ends() {
     let leash = ready("echo ready; kill -STOP $$; sleep 300", short);
     let stat = format!("/proc/{}/stat", leash.pid());
-    eventually("the stop", || {
-        fs::read_to_string(&stat).unwrap().contains(") T ")
-    });
+    eventually("the stop", || fs::read_to_string(&stat).unwrap().contains(") T "));
     let teardown = leash.close();
     assert_eq!(teardown.exit, Some(Exit::Signal(libc::SIGTERM)));
 }
 
 #[test]
 fn orphans_leave_no_zombies_beside_a_server_that_goes_on() {
-    let mut leash = shell(
-        "i=0; while [ $i -lt 50 ]; do (: &) ; i=$((i+1)); done; echo ready; cat",
-        |_| {},
-    );
+    let mut leash =
+        shell("i=0; while [ $i -lt 50 ]; do (: &) ; i=$((i+1)); done; echo ready; cat", |_| {});
     assert_eq!(leash.line(), "ready");
     let guard = parent(leash.pid());
     let children = format!("/proc/{guard}/task/{guard}/children");
     eventually("the orphans", || {
-        fs::read_to_string(&children)
-            .unwrap()
-            .split_whitespace()
-            .count()
-            == 1
+        fs::read_to_string(&children).unwrap().split_whitespace().count() == 1
     });
     leash.close();
 }
 
 fn parent(pid: i32) -> i32 {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
-    let line = status
-        .lines()
-        .find(|line| line.starts_with("PPid:"))
-        .unwrap();
+    let line = status.lines().find(|line| line.starts_with("PPid:")).unwrap();
     line[5..].trim().parse().unwrap()
 }
 
@@ -444,15 +386,9 @@ impl Drop for Folder {
 fn a_program_that_does_not_exist() {
     let error = refused(&["no-such-program", "secret"], |_| {});
     assert_eq!(error.os_error(), libc::ENOENT);
-    assert_eq!(
-        error.text(),
-        "cannot start \"no-such-program\": No such file or directory"
-    );
+    assert_eq!(error.text(), "cannot start \"no-such-program\": No such file or directory");
     let error = refused(&["/no/such/program"], |_| {});
-    assert_eq!(
-        error.text(),
-        "cannot start \"program\": No such file or directory"
-    );
+    assert_eq!(error.text(), "cannot start \"program\": No such file or directory");
     assert_eq!(refused(&[""], |_| {}).os_error(), libc::ENOENT);
 }
 
@@ -545,9 +481,7 @@ fn the_server_waits_on_its_stdio_but_the_host_does_not() {
 
 #[test]
 fn stderr_is_a_pipe_of_ours_if_asked_for() {
-    let leash = shell("echo oops >&2; cat", |command| {
-        command.stderr = Stderr::Pipe
-    });
+    let leash = shell("echo oops >&2; cat", |command| command.stderr = Stderr::Pipe);
     let stderr = leash.pipes.stderr.as_ref().unwrap();
     wait_readable(&[stderr.as_fd()], Some(Instant::now() + SOON)).unwrap();
     let mut buffer = Vec::with_capacity(16);
@@ -594,10 +528,7 @@ fn a_host_that_is_pid_1_keeps_no_zombie() {
 fn a_system_that_executes_no_nameless_files_is_served_all_the_same() {
     let before = helper_folders();
     run_contained("pid 1", "echo 2 >/proc/sys/vm/memfd_noexec");
-    let left: Vec<_> = helper_folders()
-        .into_iter()
-        .filter(|one| !before.contains(one))
-        .collect();
+    let left: Vec<_> = helper_folders().into_iter().filter(|one| !before.contains(one)).collect();
     assert!(left.is_empty(), "{left:?}");
 }
 
@@ -649,19 +580,13 @@ fn run(mut host: std::process::Command, what: &str) -> (std::process::ExitStatus
     let marker = marker();
     let log = Folder::new();
     let file = fs::File::create(log.0.join("log")).unwrap();
-    host.args([
-        "--exact",
-        "host_process",
-        "--ignored",
-        "--nocapture",
-        "--test-threads=1",
-    ])
-    .env("LEASH_HOST", what)
-    .env("LEASH_HOST_MARKER", &marker)
-    .process_group(0)
-    .stdin(Stdio::null())
-    .stdout(file.try_clone().unwrap())
-    .stderr(file);
+    host.args(["--exact", "host_process", "--ignored", "--nocapture", "--test-threads=1"])
+        .env("LEASH_HOST", what)
+        .env("LEASH_HOST_MARKER", &marker)
+        .process_group(0)
+        .stdin(Stdio::null())
+        .stdout(file.try_clone().unwrap())
+        .stderr(file);
     let status = host.status().unwrap();
     let text = fs::read_to_string(log.0.join("log")).unwrap();
     (status, marker, text)
@@ -697,12 +622,7 @@ fn hosted(script: &str, marker: &str) -> Leash {
     command.exit_after = SHORT;
     command.kill_after = SHORT;
     let (server, pipes) = launch(&command).unwrap();
-    let mut leash = Leash {
-        server,
-        pipes,
-        marker: marker.to_owned(),
-        started: None,
-    };
+    let mut leash = Leash { server, pipes, marker: marker.to_owned(), started: None };
     match leash.report() {
         Report::Started { pid } => leash.started = Some(pid),
         other => panic!("{other:?}"),
@@ -728,11 +648,7 @@ fn ignore_children(marker: &str) {
     let ignore = SigAction::new(SigHandler::SigIgn, SaFlags::empty(), SigSet::empty());
     set_action(Signal::SIGCHLD, &ignore);
     let mut leash = hosted("sh -c 'exit 5'; echo $?; cat", marker);
-    assert_eq!(
-        leash.line(),
-        "5",
-        "the server's own children are waited for"
-    );
+    assert_eq!(leash.line(), "5", "the server's own children are waited for");
     assert_eq!(leash.close().stage, Stage::Exited);
 }
 
@@ -747,23 +663,12 @@ fn close_standard(marker: &str) {
         nix::unistd::close(fd).unwrap();
     }
     for stderr in [Stderr::Inherit, Stderr::Pipe, Stderr::Discard] {
-        let mut command = command(
-            &[
-                "/bin/sh",
-                "-c",
-                "echo ok >&2; readlink /proc/self/fd/2; cat",
-            ],
-            marker,
-        );
+        let mut command =
+            command(&["/bin/sh", "-c", "echo ok >&2; readlink /proc/self/fd/2; cat"], marker);
         command.stderr = stderr;
         let (server, pipes) = launch(&command).unwrap();
         assert!(pipes.stdin.as_raw_fd() > 2 && pipes.stdout.as_raw_fd() > 2);
-        let mut leash = Leash {
-            server,
-            pipes,
-            marker: marker.to_owned(),
-            started: None,
-        };
+        let mut leash = Leash { server, pipes, marker: marker.to_owned(), started: None };
         assert!(matches!(leash.report(), Report::Started { .. }));
         let target = leash.line();
         assert_eq!(target == "/dev/null", stderr != Stderr::Pipe, "{target}");
@@ -781,9 +686,7 @@ fn go_without_proc(marker: &str) {
 }
 
 fn start_and_close(script: &str, marker: &str) -> Teardown {
-    let Leash {
-        mut server, pipes, ..
-    } = hosted(script, marker);
+    let Leash { mut server, pipes, .. } = hosted(script, marker);
     drop(pipes.stdin);
     end(&mut server)
 }
@@ -813,10 +716,7 @@ fn die(marker: &str) {
 
 #[test]
 fn when_the_guard_is_killed_the_host_sweeps() {
-    let mut leash = ready(
-        "setsid sleep 300 & (setsid sleep 300 &); echo ready; sleep 300",
-        |_| {},
-    );
+    let mut leash = ready("setsid sleep 300 & (setsid sleep 300 &); echo ready; sleep 300", |_| {});
     let guard = nix::unistd::Pid::from_raw(parent(leash.pid()));
     nix::sys::signal::kill(guard, nix::sys::signal::SIGKILL).unwrap();
     assert!(matches!(leash.report(), Report::Lost));
@@ -837,13 +737,9 @@ fn the_guard_hears_no_signal_that_can_be_blocked() {
     let mut leash = ready("echo ready; cat", |_| {});
     let guard = nix::unistd::Pid::from_raw(parent(leash.pid()));
     use nix::sys::signal::Signal;
-    for signal in [
-        Signal::SIGTERM,
-        Signal::SIGHUP,
-        Signal::SIGINT,
-        Signal::SIGUSR1,
-        Signal::SIGSEGV,
-    ] {
+    for signal in
+        [Signal::SIGTERM, Signal::SIGHUP, Signal::SIGINT, Signal::SIGUSR1, Signal::SIGSEGV]
+    {
         nix::sys::signal::kill(guard, signal).unwrap();
     }
     write_quietly(&leash.pipes.stdin, &[std::io::IoSlice::new(b"on\n")]).unwrap();

@@ -358,12 +358,7 @@ impl State {
         }
     }
 
-    fn answer(
-        &mut self,
-        id: Option<i64>,
-        frame: Frame,
-        outcome: fn(message::Payload) -> Outcome,
-    ) {
+    fn answer(&mut self, id: Option<i64>, frame: Frame, outcome: fn(message::Payload) -> Outcome) {
         let call = id.and_then(CallId::new).and_then(|id| Some((id, self.calls.end(id)?)));
         match call {
             Some((id, call)) => self.respond(id, call, outcome(frame.open())),

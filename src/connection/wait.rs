@@ -171,9 +171,8 @@ impl Connection {
             // Whatever came after it opened is told by its events.
             _ => state.has_opened.then_some(Ok(())),
         })?;
-        opened.unwrap_or_else(|| {
-            Err(Error::new(Code::Timeout, "the server was not started in time"))
-        })
+        opened
+            .unwrap_or_else(|| Err(Error::new(Code::Timeout, "the server was not started in time")))
     }
 
     /// Wait until nothing is left, and give the number of processes that are

@@ -35,12 +35,11 @@ pub unsafe extern "C" fn leash_version(number: *mut u32, abi: *mut u32) -> *cons
         write(number, LEASH_VERSION_NUMBER);
         write(abi, LEASH_ABI);
     }
-    const TEXT: &CStr = match CStr::from_bytes_with_nul(
-        concat!(env!("CARGO_PKG_VERSION"), "\0").as_bytes(),
-    ) {
-        Ok(text) => text,
-        Err(_) => panic!("a version has no NUL"),
-    };
+    const TEXT: &CStr =
+        match CStr::from_bytes_with_nul(concat!(env!("CARGO_PKG_VERSION"), "\0").as_bytes()) {
+            Ok(text) => text,
+            Err(_) => panic!("a version has no NUL"),
+        };
     TEXT.as_ptr()
 }
 

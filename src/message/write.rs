@@ -75,7 +75,12 @@ pub struct Outgoing<'a> {
 
 impl<'a> Outgoing<'a> {
     /// A request. `params` went through [`Protocol::wire`].
-    pub fn request(protocol: Protocol, id: i64, method: &str, params: Option<Cow<'a, [u8]>>) -> Self {
+    pub fn request(
+        protocol: Protocol,
+        id: i64,
+        method: &str,
+        params: Option<Cow<'a, [u8]>>,
+    ) -> Self {
         let head = format!(r#""id":{id},"method":{}"#, quoted(method));
         Self::with(protocol, head, "params", params)
     }

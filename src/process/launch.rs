@@ -63,11 +63,7 @@ fn prepare(command: &Command) -> io::Result<(Parts, Pipes)> {
         guard_control,
         stdio: [server_stdin, server_stdout, server_stderr],
     };
-    let pipes = Pipes {
-        stdin,
-        stdout,
-        stderr,
-    };
+    let pipes = Pipes { stdin, stdout, stderr };
     Ok((parts, pipes))
 }
 
@@ -75,11 +71,7 @@ fn start(command: &Command, parts: &Parts) -> io::Result<()> {
     // Without pidfds the guard opens one itself, or makes do with the socket.
     let host = pidfd::open(std::process::id() as i32).ok();
     let arguments = arguments(command, host.is_some());
-    let argv: Vec<&CStr> = arguments
-        .iter()
-        .chain(&command.argv)
-        .map(CString::as_c_str)
-        .collect();
+    let argv: Vec<&CStr> = arguments.iter().chain(&command.argv).map(CString::as_c_str).collect();
     spawn::spawn(&spawn::Plan {
         argv: &argv,
         env: &environment(&command.env, &parts.marker),
@@ -92,10 +84,8 @@ fn start(command: &Command, parts: &Parts) -> io::Result<()> {
 
 /// The guard's own arguments; the server's follow.
 fn arguments(command: &Command, has_host: bool) -> Vec<CString> {
-    let candidates = command
-        .argv
-        .first()
-        .map_or_else(Vec::new, |program| candidates(program, &command.env));
+    let candidates =
+        command.argv.first().map_or_else(Vec::new, |program| candidates(program, &command.env));
     let mut flags = 0;
     if has_host {
         flags |= wire::HAS_HOST;

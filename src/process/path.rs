@@ -13,10 +13,7 @@ pub fn candidates(program: &CStr, env: &[CString]) -> Vec<CString> {
         return vec![program.to_owned()];
     }
     let path = env.iter().find_map(|entry| value(entry, b"PATH"));
-    path.unwrap_or(DEFAULT)
-        .split(|byte| *byte == b':')
-        .map(|folder| join(folder, name))
-        .collect()
+    path.unwrap_or(DEFAULT).split(|byte| *byte == b':').map(|folder| join(folder, name)).collect()
 }
 
 /// The value, if `entry` is `name=value`.
@@ -36,10 +33,7 @@ mod tests {
 
     fn paths(program: &CStr, env: &[&CStr]) -> Vec<String> {
         let env: Vec<CString> = env.iter().map(|entry| CString::from(*entry)).collect();
-        candidates(program, &env)
-            .into_iter()
-            .map(|path| path.into_string().unwrap())
-            .collect()
+        candidates(program, &env).into_iter().map(|path| path.into_string().unwrap()).collect()
     }
 
     #[test]

@@ -79,10 +79,7 @@ pub struct Label(String);
 
 impl Label {
     pub fn new(command: &Command) -> Self {
-        let program = command
-            .argv
-            .first()
-            .map_or(&b""[..], |name| name.to_bytes());
+        let program = command.argv.first().map_or(&b""[..], |name| name.to_bytes());
         let name = program.rsplit(|byte| *byte == b'/').next().unwrap_or(b"");
         Self(format!("cannot start {:?}", String::from_utf8_lossy(name)))
     }
@@ -136,10 +133,7 @@ mod tests {
         let Some(Word::Report(Report::Failed(error))) = decode(words) else {
             panic!("not a failure");
         };
-        assert_eq!(
-            error.text(),
-            "cannot start \"pylsp\": No such file or directory"
-        );
+        assert_eq!(error.text(), "cannot start \"pylsp\": No such file or directory");
         assert_eq!(error.os_error(), libc::ENOENT);
         assert_eq!(error.code(), Code::Connect);
     }
@@ -148,13 +142,7 @@ mod tests {
     fn each_step_has_a_sentence_of_its_own() {
         let label = label("x");
         let text = |step| label.failure(step, libc::EACCES).text().to_owned();
-        let steps = [
-            step::EXEC,
-            step::CWD,
-            step::FORK,
-            step::PREPARE,
-            step::GUARD,
-        ];
+        let steps = [step::EXEC, step::CWD, step::FORK, step::PREPARE, step::GUARD];
         let mut texts: Vec<String> = steps.into_iter().map(text).collect();
         texts.sort();
         texts.dedup();
@@ -167,12 +155,8 @@ mod tests {
         let Some(Word::Report(Report::Gone(teardown))) = decode(words) else {
             panic!("not a teardown");
         };
-        let expected = Teardown {
-            exit: Some(Exit::Signal(9)),
-            stage: Stage::Kill,
-            killed: 3,
-            left: 1,
-        };
+        let expected =
+            Teardown { exit: Some(Exit::Signal(9)), stage: Stage::Kill, killed: 3, left: 1 };
         assert_eq!(teardown, expected);
     }
 

@@ -4,6 +4,7 @@ use std::ffi::CString;
 use std::fmt;
 use std::io::ErrorKind;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
+use std::sync::Arc;
 
 use super::reaper::Adopted;
 use super::report::{Label, Word};
@@ -18,7 +19,7 @@ use crate::sys::{Fd, channel};
 /// the last report. Dropping it makes the guard tear down by itself, with the
 /// graces.
 pub struct Server {
-    control: Fd,
+    control: Arc<Fd>,
     label: Label,
     /// Of the server; comes with [`Report::Started`].
     process: Option<Fd>,
@@ -32,13 +33,18 @@ pub struct Server {
 impl Server {
     pub(super) fn new(label: Label, marker: CString, control: Fd) -> Self {
         Self {
-            control,
+            control: Arc::new(control),
             label,
             process: None,
             guard: None,
             ended: false,
             sweep: Sweep::new(marker),
         }
+    }
+
+    /// The descriptor that is readable when there is a report.
+    pub fn descriptor(&self) -> Arc<Fd> {
+        Arc::clone(&self.control)
     }
 
     /// What the guard has to say; `None` when that is nothing now, or when the

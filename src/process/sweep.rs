@@ -29,11 +29,7 @@ struct Scan {
 
 impl Sweep {
     pub fn new(marker: CString) -> Self {
-        Self {
-            marker,
-            clean: 0,
-            killed: 0,
-        }
+        Self { marker, clean: 0, killed: 0 }
     }
 
     /// One scan.
@@ -49,11 +45,7 @@ impl Sweep {
         self.clean = if scan.killed == 0 { self.clean + 1 } else { 0 };
         (self.clean >= CLEAN).then_some(Teardown {
             exit: None,
-            stage: if self.killed > 0 {
-                Stage::Kill
-            } else {
-                Stage::Exited
-            },
+            stage: if self.killed > 0 { Stage::Kill } else { Stage::Exited },
             killed: self.killed,
             left: scan.refused,
         })
@@ -86,7 +78,6 @@ impl Sweep {
 
     fn is_marked(&self, pid: u32) -> bool {
         let env = fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
-        env.split(|byte| *byte == 0)
-            .any(|entry| entry == self.marker.to_bytes())
+        env.split(|byte| *byte == 0).any(|entry| entry == self.marker.to_bytes())
     }
 }

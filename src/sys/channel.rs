@@ -30,10 +30,7 @@ pub fn send(socket: &impl AsFd, message: &[u8]) {
 /// Receive a message, and a descriptor if one came along. `Ok(0)` is the end,
 /// `WouldBlock` that there is none now.
 pub fn receive(socket: &impl AsFd, message: &mut [u8]) -> io::Result<(usize, Option<Fd>)> {
-    let mut slice = libc::iovec {
-        iov_base: message.as_mut_ptr().cast(),
-        iov_len: message.len(),
-    };
+    let mut slice = libc::iovec { iov_base: message.as_mut_ptr().cast(), iov_len: message.len() };
     let mut control = [0u64; 8];
     // SAFETY: `msghdr` is plain integers and pointers.
     let mut header: libc::msghdr = unsafe { std::mem::zeroed() };

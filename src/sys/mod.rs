@@ -15,7 +15,19 @@ pub mod wire;
 use std::io::{Error, Result};
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 
+mod watch;
+
 pub use fd::Fd;
+pub use watch::{Watched, watch};
+
+/// Run `work` and leave the calling thread's errno as it was: for what may run
+/// in a signal handler.
+pub fn keeping_errno<T>(work: impl FnOnce() -> T) -> T {
+    let before = nix::errno::Errno::last_raw();
+    let result = work();
+    nix::errno::Errno::set_raw(before);
+    result
+}
 
 /// The same descriptor with a number above 2: a host that has closed one of
 /// its standard descriptors will open it again one day, and write there.

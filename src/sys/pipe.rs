@@ -52,8 +52,5 @@ pub fn stderr() -> io::Result<Fd> {
 
 /// Where nothing arrives.
 pub fn null() -> io::Result<Fd> {
-    OpenOptions::new()
-        .write(true)
-        .open("/dev/null")
-        .map(|file| Fd::from(OwnedFd::from(file)))
+    OpenOptions::new().write(true).open("/dev/null").map(|file| Fd::from(OwnedFd::from(file)))
 }

@@ -65,11 +65,7 @@ pub fn spawn(plan: &Plan<'_>) -> io::Result<()> {
     // has ended: CLONE_VFORK returns only then, or, where the clone got a copy
     // of our memory, it does not need ours. The stack is its own.
     let pid = unsafe { vfork_like(middle, stacks.outer(), (&raw mut launch).cast()) };
-    let pid = if pid < 0 {
-        Err(io::Error::last_os_error())
-    } else {
-        Ok(pid)
-    };
+    let pid = if pid < 0 { Err(io::Error::last_os_error()) } else { Ok(pid) };
     drop(masked);
     reap_clone(pid?);
     Ok(())

@@ -97,6 +97,14 @@ pub fn c_program(name: &str) -> Program {
     Program::new(compile(&source, BUILDS[0]))
 }
 
+/// What `nm -D` says the shared library defines.
+pub fn exported_symbols() -> std::collections::BTreeSet<String> {
+    let out =
+        Command::new("nm").args(["-D", "--defined-only"]).arg(library(Library::Shared)).output();
+    let text = String::from_utf8(out.expect("nm is installed").stdout).unwrap();
+    text.lines().filter_map(|line| line.split_whitespace().nth(2)).map(str::to_owned).collect()
+}
+
 /// Compile `source`, unless what is there is newer than everything it is made of.
 pub fn compile(source: &Path, build: Build) -> PathBuf {
     // Tests are threads of one process: one of them compiles, the others find

@@ -1,0 +1,3 @@
+#include <leash.h>
+
+#include "signatures.h"

@@ -1,0 +1,3 @@
+#include "../contract.h"
+
+#include "signatures.h"
