@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 
 use super::shared::{Life, Shared, State};
 use crate::error::{Code, Error, Result};
-use crate::runtime::{Registration, Source, TICK};
+use crate::runtime::{Registration, Source};
 use crate::sys::io::{Woken, wait_readable};
 use crate::sys::park::Bell;
 use crate::transport::stdio::{Filled, Reader};
@@ -50,8 +50,8 @@ pub(super) struct Reading {
     /// Whether it is the runtime's turn.
     is_runtimes_turn: bool,
     is_ticking: bool,
-    /// When a thread last put the right to read back.
-    led_at: Option<Instant>,
+    /// Whether a thread has put the right to read back since the last tick.
+    was_led: bool,
 }
 
 /// How reading ended.
@@ -67,17 +67,30 @@ pub(super) enum StreamEnd {
 pub(super) enum Look<T> {
     /// What the thread came for.
     Found(T),
-    /// Nothing yet; it may sleep until then.
+    /// Nothing yet; it wants to sleep until then.
     Nothing { until: Option<Instant> },
 }
 
-/// How a thread sleeps.
+/// A thread that waits.
 #[derive(Clone, Copy)]
 pub(super) struct Sleeper<'a> {
     /// The thread's own.
     pub bell: &'a Arc<Bell>,
     /// Whether it comes for events, and not just for an answer.
     pub wants_events: bool,
+    pub eagerness: Eagerness,
+}
+
+/// How a thread waits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Eagerness {
+    /// Until what it wants is there.
+    Patient,
+    /// The same, but that will be at once, most likely.
+    Spin,
+    /// Not at all. When the host looks at the descriptor instead of waiting,
+    /// the runtime has read what there is.
+    Glance,
 }
 
 /// What a waiting thread does next.
@@ -85,6 +98,7 @@ enum Step<T> {
     Leave(T),
     Read { is_alone: bool },
     Sleep { until: Option<Instant> },
+    Again,
 }
 
 /// After a request the leader looks for the answer again and again for this
@@ -143,11 +157,15 @@ impl<'a> Lead<'a> {
 
     /// The same, after giving the server time to write.
     fn read_soon(&mut self) -> Filled {
-        let until = Instant::now() + SPIN;
+        let mut until = None;
         loop {
             thread::yield_now();
             let filled = self.read();
-            if filled != Filled::Nothing || Instant::now() >= until {
+            if filled != Filled::Nothing {
+                return filled;
+            }
+            let now = Instant::now();
+            if now >= *until.get_or_insert(now + SPIN) {
                 return filled;
             }
         }
@@ -181,26 +199,26 @@ impl Drop for Lead<'_> {
 
 impl Shared {
     /// Sleep until `look` finds what the calling thread came for, and read
-    /// meanwhile, unless somebody else does. With `soon`, the answer is
-    /// expected at once.
+    /// meanwhile, unless somebody else does. `look` is told whether the time
+    /// that it gave is over.
     ///
     /// `Interrupted`: a signal handler ran.
     pub fn wait_for<T>(
         &self,
         mut lead: Lead<'_>,
         sleeper: Sleeper<'_>,
-        soon: bool,
-        mut look: impl FnMut(&mut State) -> Look<T>,
+        mut look: impl FnMut(&mut State, bool) -> Look<T>,
     ) -> Result<T> {
-        let mut soon = soon;
+        let mut is_soon = sleeper.eagerness == Eagerness::Spin;
         let mut is_asleep = false;
         let mut may_sleep = false;
+        let mut is_late = false;
         loop {
             let step = self.update(|state| {
                 if std::mem::take(&mut is_asleep) {
                     state.reading.wakes_up(sleeper);
                 }
-                let until = match look(state) {
+                let until = match look(state, is_late) {
                     Look::Found(found) => {
                         lead.put_back(state);
                         return Step::Leave(found);
@@ -210,9 +228,16 @@ impl Shared {
                 if !self.may_lead(state) {
                     lead.put_back(state);
                 }
-                lead.try_take(state);
+                if sleeper.eagerness != Eagerness::Glance || !state.reading.is_exported {
+                    lead.try_take(state);
+                }
                 if lead.leads() && !may_sleep {
                     return Step::Read { is_alone: state.reading.asleep.is_empty() };
+                }
+                // The clock is asked only here: most waits never come this far.
+                is_late = until.is_some_and(|until| until <= Instant::now());
+                if is_late {
+                    return Step::Again;
                 }
                 state.reading.goes_to_sleep(sleeper);
                 is_asleep = true;
@@ -222,10 +247,11 @@ impl Shared {
             match step {
                 Step::Leave(found) => return Ok(found),
                 Step::Read { is_alone } => {
-                    let spin = std::mem::take(&mut soon) && is_alone;
+                    let spin = std::mem::take(&mut is_soon) && is_alone;
                     let filled = if spin { lead.read_soon() } else { lead.read() };
                     may_sleep = filled == Filled::Nothing;
                 }
+                Step::Again => {}
                 Step::Sleep { until } => {
                     may_sleep = false;
                     self.sleep(&lead, sleeper, until).inspect_err(|_| {
@@ -251,19 +277,6 @@ impl Shared {
         }
     }
 
-    /// If no event is here, read once without waiting, unless somebody else
-    /// reads.
-    pub fn read_if_nothing_is_here(&self) {
-        let mut lead = Lead::none(self);
-        self.update(|state| {
-            if !state.has_next() && !state.reading.is_exported {
-                lead.try_take(state);
-            }
-        });
-        lead.disarm();
-        lead.read();
-    }
-
     /// Read one portion, and take in its messages while there is room.
     fn read(&self, reader: &mut Reader) -> Result<Filled> {
         let held = self.take_messages(reader)?;
@@ -283,7 +296,7 @@ impl Shared {
     /// Take in the messages that have been read, while there is room. How many.
     fn take_messages(&self, reader: &mut Reader) -> Result<usize> {
         let mut taken = 0;
-        while !self.is_full() {
+        while reader.held() > 0 && !self.is_full() {
             let Some(piece) = reader.next()? else { break };
             self.receive(piece);
             taken += 1;
@@ -375,7 +388,7 @@ impl Reading {
             is_draining: false,
             is_runtimes_turn: false,
             is_ticking: false,
-            led_at: None,
+            was_led: false,
         }
     }
 
@@ -397,7 +410,7 @@ impl Reading {
 
     fn put_back(&mut self, input: Box<Input>) {
         self.place = Place::Free(input);
-        self.led_at = Some(Instant::now());
+        self.was_led = true;
     }
 
     /// There is nothing to read any more.
@@ -483,7 +496,7 @@ impl Reading {
     /// A tick has passed: let the runtime read if no thread has for a while.
     /// Whether another tick is wanted.
     fn tick(&mut self, may_lead: bool) -> bool {
-        let was_led = self.led_at.is_some_and(|at| at.elapsed() < TICK);
+        let was_led = std::mem::take(&mut self.was_led);
         match &self.place {
             Place::Free(_) if was_led => return true,
             Place::Free(_) if may_lead && self.asleep.is_empty() => self.give_to_runtime(),

@@ -108,7 +108,7 @@ impl Connection {
         // Under the send lock nobody else begins a call, so the id in the
         // message is the one that the call gets.
         let id = self.shared.state().calls.upcoming();
-        let message = Outgoing::request(protocol, id.get(), method, params);
+        let message = Outgoing::request(outbox.buffer(), protocol, id.get(), method, params);
         outbox.check(&message)?;
         let mut is_first = false;
         let sent = {
@@ -131,6 +131,7 @@ impl Connection {
                 }
             }
         };
+        outbox.recycle(message);
         self.shared.release(outbox, &sent);
         if is_first {
             self.shared.driver.notify_one();
@@ -147,11 +148,12 @@ impl Connection {
         params.map(message::check_params).transpose()?;
         let protocol = self.shared.protocol;
         let params = params.map(|params| protocol.wire(params));
-        let message = Outgoing::notification(protocol, method, params);
         let mut outbox = self.shared.outbox();
+        let message = Outgoing::notification(outbox.buffer(), protocol, method, params);
         outbox.check(&message)?;
         self.shared.state().check_open()?;
         let sent = outbox.send_or_cork(&message);
+        outbox.recycle(message);
         self.shared.release(outbox, &sent);
         sent
     }

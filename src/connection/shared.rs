@@ -3,7 +3,6 @@
 //! Two locks, always taken in this order, and neither is held across a system
 //! call that can block: `outbox` (what goes out), `state` (everything else).
 
-use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -17,7 +16,7 @@ use crate::error::{Code, Error, Result};
 use crate::events::{Body, Closed, Event, Outcome, Queue, Text};
 use crate::framing::Piece;
 use crate::message::{self, Frame, Kind, Outgoing, Parsed, Protocol};
-use crate::session::{CallId, Session};
+use crate::session::{CallId, IdMap, Session};
 use crate::sys::park::Bell;
 
 /// How much of an unwanted message is shown.
@@ -46,7 +45,7 @@ pub(super) struct State {
     pub pid: Option<i32>,
     pub calls: Session<Call>,
     /// Responses for which a thread is waiting.
-    pub answers: HashMap<CallId, Event>,
+    pub answers: IdMap<Event>,
     pub queue: Queue,
     deadlines: Deadlines,
     pub reading: Reading,
@@ -108,7 +107,7 @@ impl Shared {
             has_opened: false,
             pid: None,
             calls: Session::default(),
-            answers: HashMap::new(),
+            answers: IdMap::default(),
             queue,
             deadlines: Deadlines::default(),
             reading,
@@ -255,7 +254,7 @@ impl Shared {
 
     /// Tell the peer that nobody waits for `id` any more.
     pub fn tell_cancel(&self, id: CallId) {
-        if let Some(cancel) = self.protocol.cancel(id.get()) {
+        if let Some(cancel) = Outgoing::cancel(self.protocol, id.get()) {
             self.send_own(&cancel);
         }
     }

@@ -5,7 +5,7 @@ use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::lead::{Lead, Look, Sleeper, interrupted, no_sleep};
+use super::lead::{Eagerness, Lead, Look, Sleeper, interrupted, no_sleep};
 use super::shared::{Life, STALL_MAX, State, timeout};
 use super::{Answer, Connection, Event};
 use crate::error::{Code, Error, Result};
@@ -23,26 +23,26 @@ impl Connection {
         let until = deadline(limit);
         let bell = park::parker().map_err(|e| no_sleep(&e))?;
         self.uncork();
-        if limit == Some(Duration::ZERO) {
-            self.shared.read_if_nothing_is_here();
-        }
-        let sleeper = Sleeper { bell: &bell, wants_events: true };
-        let event = self.shared.wait_for(Lead::none(&self.shared), sleeper, false, |state| {
-            if self.shared.take_wake(state) {
-                let woken = Error::new(Code::Interrupted, "leash_wake was called");
-                return Look::Found(Err(woken));
-            }
-            if let Some(event) = state.take_next() {
-                return Look::Found(Ok(Some(event)));
-            }
-            if state.queue.is_over() {
-                return Look::Found(Err(Error::new(Code::Closed, "the last event was taken")));
-            }
-            if is_past(until) {
-                return Look::Found(Ok(None));
-            }
-            Look::Nothing { until }
-        })??;
+        let is_glance = limit == Some(Duration::ZERO);
+        let eagerness = if is_glance { Eagerness::Glance } else { Eagerness::Patient };
+        let sleeper = Sleeper { bell: &bell, wants_events: true, eagerness };
+        let event =
+            self.shared.wait_for(Lead::none(&self.shared), sleeper, |state, is_late| {
+                if self.shared.take_wake(state) {
+                    let woken = Error::new(Code::Interrupted, "leash_wake was called");
+                    return Look::Found(Err(woken));
+                }
+                if let Some(event) = state.take_next() {
+                    return Look::Found(Ok(Some(event)));
+                }
+                if state.queue.is_over() {
+                    return Look::Found(Err(Error::new(Code::Closed, "the last event was taken")));
+                }
+                if is_late {
+                    return Look::Found(Ok(None));
+                }
+                Look::Nothing { until }
+            })??;
         Ok(event.map(|event| self.event(event)))
     }
 
@@ -103,22 +103,25 @@ impl Connection {
         bell: &Arc<Bell>,
         release: impl FnOnce(&mut State),
     ) -> Result<Option<events::Event>> {
-        let begun = Instant::now();
+        let mut stall_begun = None;
         let mut release = Some(release);
         let mut end = |state: &mut State| release.take().into_iter().for_each(|end| end(state));
         // The lead is there only right after the request.
-        let soon = lead.leads();
-        let sleeper = Sleeper { bell, wants_events: false };
-        let slept = self.shared.wait_for(lead, sleeper, soon, |state| {
+        let eagerness = if lead.leads() { Eagerness::Spin } else { Eagerness::Patient };
+        let sleeper = Sleeper { bell, wants_events: false, eagerness };
+        let slept = self.shared.wait_for(lead, sleeper, |state, is_late| {
             if let Some(event) = state.answers.remove(&id) {
                 return Look::Found(Ok(Some(event)));
             }
-            if is_past(until) {
+            // A stall that began before this wait begins with it.
+            let stall = state
+                .stalled()
+                .map(|since| since.max(*stall_begun.get_or_insert_with(Instant::now)) + STALL_MAX);
+            if is_late && is_past(until) {
                 end(state);
                 return Look::Found(Ok(None));
             }
-            let stall = state.stalled().map(|since| since.max(begun) + STALL_MAX);
-            if is_past(stall) {
+            if is_late && is_past(stall) {
                 end(state);
                 return Look::Found(Err(stalled()));
             }

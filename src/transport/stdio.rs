@@ -168,9 +168,9 @@ impl Sink {
     ///
     /// `NoMemory`: nothing was written. `Closed`: the server has closed its
     /// stdin.
-    pub fn send(&mut self, parts: &[&[u8]]) -> Result<()> {
+    pub fn send(&mut self, parts: [&[u8]; 3]) -> Result<()> {
         let Some(fd) = &self.fd else { return Err(closed()) };
-        let length = parts.iter().map(|part| part.len()).sum();
+        let length: usize = parts.iter().map(|part| part.len()).sum();
         if self.unsent > 0 {
             return self.keep(parts, 0, length);
         }
@@ -179,8 +179,10 @@ impl Sink {
         if length > CHUNK {
             rest.try_reserve_exact(length).map_err(|_| no_memory())?;
         }
-        let slices: Vec<_> = parts.iter().map(|part| IoSlice::new(part)).collect();
-        match sys::io::write_quietly(fd, &slices) {
+        let slices = parts.map(IoSlice::new);
+        // Most messages are in one piece.
+        let slices = if length == parts[0].len() { &slices[..1] } else { &slices[..] };
+        match sys::io::write_quietly(fd, slices) {
             Ok(n) if n == length => Ok(()),
             Ok(n) => self.keep_in(rest, parts, n),
             Err(e) if e.kind() == io::ErrorKind::WouldBlock => self.keep_in(rest, parts, 0),
@@ -189,7 +191,7 @@ impl Sink {
     }
 
     /// Keep one message for later.
-    pub fn hold(&mut self, parts: &[&[u8]]) -> Result<()> {
+    pub fn hold(&mut self, parts: [&[u8]; 3]) -> Result<()> {
         if self.fd.is_none() {
             return Err(closed());
         }
@@ -231,7 +233,7 @@ impl Sink {
     }
 
     /// Keep `parts` without their first `skip` bytes.
-    fn keep(&mut self, parts: &[&[u8]], skip: usize, length: usize) -> Result<()> {
+    fn keep(&mut self, parts: [&[u8]; 3], skip: usize, length: usize) -> Result<()> {
         let fits = |chunk: &&mut Vec<u8>| chunk.capacity() - chunk.len() >= length - skip;
         if let Some(chunk) = self.backlog.back_mut().filter(fits) {
             append(chunk, parts, skip);
@@ -243,7 +245,7 @@ impl Sink {
         self.keep_in(chunk, parts, skip)
     }
 
-    fn keep_in(&mut self, mut chunk: Vec<u8>, parts: &[&[u8]], skip: usize) -> Result<()> {
+    fn keep_in(&mut self, mut chunk: Vec<u8>, parts: [&[u8]; 3], skip: usize) -> Result<()> {
         append(&mut chunk, parts, skip);
         self.unsent += chunk.len();
         self.backlog.push_back(chunk);
@@ -251,7 +253,7 @@ impl Sink {
     }
 }
 
-fn append(chunk: &mut Vec<u8>, parts: &[&[u8]], mut skip: usize) {
+fn append(chunk: &mut Vec<u8>, parts: [&[u8]; 3], mut skip: usize) {
     for part in parts {
         let from = skip.min(part.len());
         chunk.extend_from_slice(&part[from..]);
