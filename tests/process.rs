@@ -3,6 +3,7 @@
 
 use std::ffi::CString;
 use std::fs;
+use std::io::Read as _;
 use std::os::fd::{AsFd, AsRawFd};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::PathBuf;
@@ -520,6 +521,32 @@ fn a_host_that_is_killed_leaves_nothing() {
 }
 
 #[test]
+fn a_host_that_is_killed_while_it_launches_leaves_nothing() {
+    let marker = marker();
+    for step in 0..40 {
+        let mut host = host(
+            std::process::Command::new(std::env::current_exe().unwrap()),
+            "launching",
+            &marker,
+        );
+        let mut host = host.stdout(Stdio::piped()).spawn().unwrap();
+        let mut output = host.stdout.take().unwrap();
+        let mut text = Vec::new();
+        while !text.ends_with(b"launching now\n") {
+            let mut byte = [0];
+            output.read_exact(&mut byte).unwrap();
+            text.extend(byte);
+        }
+        let moment = Duration::from_micros(100 * step);
+        // Not for something to happen: to meet another moment of the launch.
+        std::thread::sleep(moment);
+        host.kill().unwrap();
+        host.wait().unwrap();
+    }
+    nothing_left(&marker);
+}
+
+#[test]
 fn a_host_that_is_pid_1_keeps_no_zombie() {
     run_contained("pid 1", ":");
 }
@@ -576,17 +603,23 @@ fn run_contained(what: &str, prepare: &str) {
     nothing_left(&marker);
 }
 
-fn run(mut host: std::process::Command, what: &str) -> (std::process::ExitStatus, String, String) {
+/// `program`, which is this test program, as a host that does `what`.
+fn host(mut program: std::process::Command, what: &str, marker: &str) -> std::process::Command {
+    program
+        .args(["--exact", "host_process", "--ignored", "--nocapture", "--test-threads=1"])
+        .env("LEASH_HOST", what)
+        .env("LEASH_HOST_MARKER", marker)
+        .process_group(0)
+        .stdin(Stdio::null());
+    program
+}
+
+fn run(program: std::process::Command, what: &str) -> (std::process::ExitStatus, String, String) {
     let marker = marker();
     let log = Folder::new();
     let file = fs::File::create(log.0.join("log")).unwrap();
-    host.args(["--exact", "host_process", "--ignored", "--nocapture", "--test-threads=1"])
-        .env("LEASH_HOST", what)
-        .env("LEASH_HOST_MARKER", &marker)
-        .process_group(0)
-        .stdin(Stdio::null())
-        .stdout(file.try_clone().unwrap())
-        .stderr(file);
+    let mut host = host(program, what, &marker);
+    host.stdout(file.try_clone().unwrap()).stderr(file);
     let status = host.status().unwrap();
     let text = fs::read_to_string(log.0.join("log")).unwrap();
     (status, marker, text)
@@ -613,6 +646,7 @@ fn host_process() {
         }
         "no proc" => go_without_proc(&marker),
         "killed" => die(&marker),
+        "launching" => launch_for_ever(&marker),
         other => panic!("{other}"),
     }
 }
@@ -701,6 +735,18 @@ fn adopt(marker: &str) {
     nothing_left(marker);
     hosted("cat", marker).close();
     no_children();
+}
+
+fn launch_for_ever(marker: &str) {
+    let script = "trap '' TERM; setsid sleep 300 & while :; do sleep 300; done";
+    let mut command = command(&["/bin/sh", "-c", script], marker);
+    command.exit_after = SHORT;
+    command.kill_after = SHORT;
+    println!("launching now");
+    let mut launched = Vec::new();
+    loop {
+        launched.push(launch(&command).unwrap());
+    }
 }
 
 fn die(marker: &str) {

@@ -55,6 +55,8 @@ struct Guard {
     end: Option<(End, i64)>,
     /// The server is not reaped, so its number cannot be anybody else's.
     pinned: bool,
+    /// How many were reaped in the end, while killing.
+    reaped: i32,
     wish: Wish,
     exit_after: i64,
     kill_after: i64,
@@ -112,6 +114,7 @@ impl Guard {
             failure: None,
             end: None,
             pinned: true,
+            reaped: 0,
             wish,
             exit_after: nanos(argv.at(argument::EXIT_AFTER).number()),
             kill_after: nanos(argv.at(argument::KILL_AFTER).number()),

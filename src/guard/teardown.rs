@@ -4,18 +4,24 @@
 use crate::sys::{self, Errno, MILLISECOND, SIGCONT, SIGKILL, SIGSTOP, SIGTERM};
 use crate::tree::{self, Member};
 use crate::wire::{self, STAGE_EXITED, STAGE_KILL, STAGE_TERM};
-use crate::{Guard, Wish, readable};
+use crate::{Guard, Wish};
 
 /// How long what the server has left behind may go on by itself.
 const AFTERGLOW: i64 = 100 * MILLISECOND;
 /// Killing only the direct children wins against almost everything, and fast:
 /// who is not ours yet becomes ours when its parent dies.
 const DIRECT: i64 = 25 * MILLISECOND;
-/// A tree that forks faster than it dies is stopped first.
+/// If it has not won by then, the tree is stopped first, for whatever reason.
+const PATIENCE: i64 = 200 * MILLISECOND;
+/// How long stopping it may take.
 const FREEZE: i64 = 100 * MILLISECOND;
-/// Who is not dead then cannot be killed. A little less than the second that
-/// is promised.
+/// Who is not dead then is reported as left. A little less than the second
+/// that is promised.
 const LIMIT: i64 = 900 * MILLISECOND;
+/// Who has been killed, but is slow to die, is waited for this much longer.
+const LINGER: i64 = 30_000 * MILLISECOND;
+/// The longest sleep between two rounds, if no child ends.
+const NAP: i64 = 16 * MILLISECOND;
 
 /// What came of a round of signals.
 #[derive(Default)]
@@ -38,6 +44,18 @@ impl Round {
     }
 }
 
+/// What came of killing.
+#[derive(PartialEq)]
+enum Outcome {
+    /// Nothing is left.
+    Dead,
+    /// Some were killed but have not ended: the machine is overloaded, or they
+    /// wait for a device.
+    Dying,
+    /// Some may not be killed by us.
+    Refused,
+}
+
 impl Guard {
     pub fn teardown(mut self) -> ! {
         let mut stage = STAGE_EXITED;
@@ -50,16 +68,24 @@ impl Guard {
                 self.is_over_within(self.kill_after, false);
             }
         }
-        let (mut killed, mut left) = (0, 0);
+        let mut killed = 0;
+        let mut outcome = Outcome::Dead;
         if !self.is_over() {
             killed = self.count_alive();
             stage = STAGE_KILL;
-            left = self.kill_all();
+            outcome = self.kill_all(killed, LIMIT);
         }
         self.hear_server();
         self.fail_if_not_executed();
+        let left = match outcome {
+            Outcome::Dead => 0,
+            Outcome::Dying | Outcome::Refused => self.count_alive().max(1),
+        };
         let [kind, value] = self.end_words();
         self.say([wire::GONE, kind, value, stage, killed, left]);
+        if outcome == Outcome::Dying {
+            self.kill_all(killed, LINGER);
+        }
         sys::exit(0)
     }
 
@@ -105,11 +131,14 @@ impl Guard {
     fn reap_all(&mut self) -> bool {
         loop {
             match sys::reap(-1) {
-                Ok(Some((pid, end))) if pid == self.server && self.pinned => {
-                    self.pinned = false;
-                    self.note_end(end);
+                Ok(Some((pid, end))) => {
+                    self.reaped += 1;
+                    if pid == self.server && self.pinned {
+                        self.pinned = false;
+                        self.note_end(end);
+                    }
                 }
-                Ok(Some(_)) | Err(sys::EINTR) => {}
+                Err(sys::EINTR) => {}
                 Ok(None) => return false,
                 Err(errno) => return errno == sys::ECHILD,
             }
@@ -142,40 +171,48 @@ impl Guard {
         self.tree.count_alive()
     }
 
-    /// Kill until nothing is left. The result is how many could not be killed.
-    fn kill_all(&mut self) -> i32 {
+    /// Kill until nothing is left, or for `limit`. At first, `alive` were.
+    fn kill_all(&mut self, alive: i32, limit: i64) -> Outcome {
         let begin = sys::now();
         let mut freeze_at = begin + DIRECT;
+        let mut nap = MILLISECOND;
         loop {
-            let mut round = self.kill_direct();
+            self.kill_direct();
             if self.reap_all() {
-                return 0;
+                return Outcome::Dead;
             }
             let now = sys::now();
-            if now >= freeze_at {
+            // More have died than there were: somebody replaces them.
+            let churns = self.reaped > alive;
+            if now >= freeze_at && (churns || now - begin > PATIENCE) {
                 self.freeze(now + FREEZE);
-                round = self.kill_tree();
+                let round = self.kill_tree();
                 freeze_at = sys::now() + DIRECT;
+                if round.is_hopeless() {
+                    return Outcome::Refused;
+                }
             }
-            if now - begin > LIMIT || (round.is_hopeless() && now - begin > FREEZE) {
-                return self.count_alive().max(1);
+            if now - begin > limit {
+                return Outcome::Dying;
             }
-            self.pause();
+            nap = if self.pause(nap) {
+                MILLISECOND
+            } else {
+                NAP.min(2 * nap)
+            };
         }
     }
 
     /// Kill the group and our own children. Children may be killed by number:
     /// until we reap them it stays theirs.
-    fn kill_direct(&mut self) -> Round {
-        let mut round = Round::default();
+    fn kill_direct(&mut self) {
         if self.pinned {
-            round.count(sys::kill(-self.server, SIGKILL));
-            round.count(sys::kill(self.server, SIGKILL));
+            let _ = sys::kill(-self.server, SIGKILL);
+            let _ = sys::kill(self.server, SIGKILL);
         }
         for child in self.tree.children() {
-            round.count(sys::kill(child.pid, SIGKILL));
+            let _ = sys::kill(child.pid, SIGKILL);
         }
-        round
     }
 
     /// Stop the whole tree, so that nobody can fork any more.
@@ -189,6 +226,8 @@ impl Guard {
             if !running || sys::now() > until {
                 return;
             }
+            // They stop when they get to run.
+            sys::poll(&mut [], Some(MILLISECOND));
         }
     }
 
@@ -211,17 +250,15 @@ impl Guard {
         round
     }
 
-    /// Sleep until a child has ended, or for a moment.
-    fn pause(&mut self) {
+    /// Sleep until a child has ended, or for `nanos`. Whether one has.
+    fn pause(&mut self, nanos: i64) -> bool {
         let mut set = [sys::PollFd {
             fd: self.signals,
             events: 1,
             ready: 0,
         }];
-        sys::poll(&mut set, Some(MILLISECOND));
-        if readable(self.signals) {
-            let mut drained = [0u8; 128];
-            let _ = sys::read(self.signals, &mut drained);
-        }
+        sys::poll(&mut set, Some(nanos));
+        let mut drained = [0u8; 128];
+        set[0].ready != 0 && sys::read(self.signals, &mut drained).is_ok()
     }
 }

@@ -10,8 +10,8 @@ use crate::sys::{self, Fd, pidfd};
 /// Guards that were still running when their `Server` was dropped.
 static UNREAPED: Mutex<Vec<Fd>> = Mutex::new(Vec::new());
 
-/// A guard that has let go of its socket is ending: this long at most, unless
-/// somebody traces it.
+/// How long a guard takes to end after its last word, unless somebody traces
+/// it or it waits for processes that are slow to die.
 const ENDING: Duration = Duration::from_millis(50);
 
 /// A guard that becomes this process's zombie.
@@ -23,11 +23,9 @@ impl Adopted {
         pidfd::open(pid).ok().map(|fd| Self(Some(fd)))
     }
 
-    /// Reap it, now that it has ended or is about to.
+    /// Wait a moment for its end, and reap it.
     pub fn reap(&mut self) {
-        if let Some(guard) = self.0.take_if(|guard| ended(guard.as_fd())) {
-            drop(guard);
-        }
+        self.0.take_if(|guard| ended(guard.as_fd()));
     }
 }
 

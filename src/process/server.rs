@@ -56,9 +56,6 @@ impl Server {
         let report = self.receive()?;
         if matches!(report, Report::Failed(_) | Report::Gone(_) | Report::Lost) {
             self.ended = true;
-            if let Some(guard) = &mut self.guard {
-                guard.reap();
-            }
         }
         Some(report)
     }
@@ -126,6 +123,16 @@ impl Server {
                 Err(e) if e.kind() == ErrorKind::WouldBlock => return None,
                 Err(_) => return Some(Word::Report(Report::Lost)),
             }
+        }
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        // A guard that has said its last word is about to end. Any other one
+        // has a teardown before it, and is reaped when that is over.
+        if let Some(guard) = self.guard.as_mut().filter(|_| self.ended) {
+            guard.reap();
         }
     }
 }
