@@ -10,9 +10,9 @@ use std::fmt::Write as _;
 use std::io::{self, Write as _};
 use std::path::PathBuf;
 use std::process::Command;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 mod harness;
 use harness::{Mark, Program, c_program, c_tool};
@@ -140,6 +140,7 @@ fn works(argv: &[&str]) -> bool {
 
 #[test]
 fn nothing_is_left_in_any_cell() {
+    let _alone = alone();
     let begin = Instant::now();
     let (row, column) = match std::env::var("LEASH_CELLS") {
         Ok(cells) => {
@@ -248,6 +249,7 @@ const PREPARATIONS: [&str; 9] = [
 
 #[test]
 fn hosts_of_every_kind_leave_nothing() {
+    let _alone = alone();
     let program = text(c_tool("fixture"));
     let servers = [
         ("plain", vec![program.clone(), "serve".to_owned()]),
@@ -291,6 +293,7 @@ fn hosts_of_every_kind_leave_nothing() {
 
 #[test]
 fn a_large_host_connects_as_fast_as_a_small_one() {
+    let _alone = alone();
     let available = available_megabytes();
     let megabytes = (available / 3).min(4096);
     if megabytes < 1024 {
@@ -313,6 +316,7 @@ fn available_megabytes() -> u64 {
 
 #[test]
 fn five_hundred_connections_end_with_their_host() {
+    let _alone = alone();
     let program = text(c_tool("fixture"));
     for (mode, graces) in [("serve", LONG), ("stubborn", SHORT)] {
         let argv = [program.clone(), mode.to_owned()];
@@ -323,6 +327,17 @@ fn five_hundred_connections_end_with_their_host() {
         tell(&format!("500 connections, {mode}: {:.0} ms", end.ms));
         assert_eq!(end.faults(bound), [""; 0]);
     }
+}
+
+#[test]
+fn what_other_threads_start_inherits_nothing() {
+    let _alone = alone();
+    let program = c_program("hygiene").never_under_valgrind().timeout(Duration::from_secs(120));
+    let program = program.arg("10000").arg(c_tool("inherits")).arg(c_tool("fixture")).arg("serve");
+    let out = program.run();
+    tell(out.stdout.trim());
+    out.assert_success();
+    out.assert_nothing_left();
 }
 
 // ---- Cells --------------------------------------------------------------------
@@ -404,6 +419,12 @@ fn in_parallel<W: Send, R: Send>(work: Vec<W>, run: impl Fn(W) -> R + Sync) -> V
     let mut results = results.into_inner().unwrap_or_else(PoisonError::into_inner);
     results.sort_by_key(|(index, _)| *index);
     results.into_iter().map(|(_, result)| result).collect()
+}
+
+/// Each test takes the machine for itself, for the sake of the times.
+fn alone() -> MutexGuard<'static, ()> {
+    static ALONE: Mutex<()> = Mutex::new(());
+    ALONE.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn text(path: PathBuf) -> String {
