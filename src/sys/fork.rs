@@ -53,10 +53,13 @@ pub(super) fn own(fd: RawFd) {
     }
 }
 
-/// Note that `fd` is ours no longer.
-pub(super) fn disown(fd: RawFd) {
-    if let Some((index, bit)) = place(fd) {
-        OWNED[index].fetch_and(!bit, Ordering::Relaxed);
+/// Note that `fd` is ours no longer. Whether it was: in a forked copy it has
+/// been closed, and the number may be somebody else's.
+pub(super) fn disown(fd: RawFd) -> bool {
+    match place(fd) {
+        Some((index, bit)) => OWNED[index].fetch_and(!bit, Ordering::Relaxed) & bit != 0,
+        // Never noted, so never closed.
+        None => true,
     }
 }
 
@@ -70,7 +73,7 @@ fn place(fd: RawFd) -> Option<(usize, u64)> {
 extern "C" fn in_child() {
     FORKED.store(true, Ordering::Relaxed);
     for (index, word) in OWNED[..HIGH.load(Ordering::Relaxed)].iter().enumerate() {
-        let mut bits = word.load(Ordering::Relaxed);
+        let mut bits = word.swap(0, Ordering::Relaxed);
         while bits != 0 {
             let fd = index * 64 + bits.trailing_zeros() as usize;
             // SAFETY: `close` reads no memory, and the set bit says that the

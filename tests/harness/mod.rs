@@ -152,6 +152,28 @@ pub fn compile(source: &Path, build: Build) -> PathBuf {
     program
 }
 
+/// `tests/c/NAME.c` as a small static program without libleash: a server, or
+/// what looks at a host from outside.
+pub fn c_tool(name: &str) -> PathBuf {
+    static COMPILING: Mutex<()> = Mutex::new(());
+    let _one_at_a_time = COMPILING.lock().unwrap_or_else(PoisonError::into_inner);
+
+    let source = root().join("tests/c").join(name).with_extension("c");
+    let program = work().join(format!("{name}-tool"));
+    if mtime(&program) > mtime(&source) {
+        return program;
+    }
+    let unfinished = program.with_extension(process::id().to_string());
+    let mut compiler = tool("CC", "cc", &["-std=c99", "-O1", "-static"]);
+    compiler.args(["-Wall", "-Wextra", "-Wpedantic", "-Werror", "-D_GNU_SOURCE"]);
+    compiler.arg(&source).arg("-o").arg(&unfinished);
+    let out = compiler.output().expect("a C compiler is installed");
+    let errors = String::from_utf8_lossy(&out.stderr);
+    assert!(out.status.success(), "{} does not compile: {compiler:?}\n{errors}", source.display());
+    fs::rename(&unfinished, &program).expect("the work folder is ours");
+    program
+}
+
 fn tool(variable: &str, default: &str, arguments: &[&str]) -> Command {
     let mut command = Command::new(env::var_os(variable).unwrap_or_else(|| default.into()));
     command.args(arguments);
@@ -245,6 +267,10 @@ impl Program {
     pub fn never_under_valgrind(mut self) -> Self {
         self.valgrind = false;
         self
+    }
+
+    pub fn path(&self) -> &Path {
+        &self.path
     }
 
     /// Run to the end. A program that takes too long is killed with its process
