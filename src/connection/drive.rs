@@ -42,6 +42,8 @@ pub(super) struct Driver {
     /// Set while output waits for room in stdin.
     stdin: Option<Watched>,
     graces: Duration,
+    /// Whether the guard has said that the server runs.
+    is_started: bool,
     /// How the server itself ended, once it has.
     exit: Option<Exit>,
     cause: Option<Cause>,
@@ -101,6 +103,7 @@ impl Driver {
             stderr,
             stdin: None,
             graces,
+            is_started: false,
             exit: None,
             cause: None,
             guard: Guard::Watching,
@@ -224,6 +227,9 @@ impl Driver {
 
     /// Read what the last processes have left in the pipes.
     fn drain(&mut self) {
+        if !self.is_started {
+            return;
+        }
         let mut read = 0;
         while self.stdout.is_some() && read < LEFTOVER_MAX {
             match self.read_output() {
@@ -284,7 +290,7 @@ impl Driver {
         let deadline = self.shared.state().next_deadline();
         let until = until.into_iter().chain(deadline).min();
         let may_read = self.may_read();
-        let Self { shared, reports, stdin, stdout, stderr, guard, .. } = self;
+        let Self { shared, reports, stdin, stdout, stderr, guard, is_started, .. } = self;
         // Output comes last: a flood of it must not hold up the rest.
         tokio::select! {
             biased;
@@ -292,16 +298,18 @@ impl Driver {
             () = readable(reports), if matches!(guard, Guard::Watching) => Happening::Guard,
             () = at(until) => Happening::Time,
             () = has_room(stdin) => Happening::Room,
-            () = errors(stderr) => Happening::Errors,
+            () = errors(stderr), if *is_started => Happening::Errors,
             () = output(stdout), if may_read => Happening::Output,
         }
     }
 
     /// A full queue stops reading, and so does a peer that makes us owe it
     /// more than it reads. From the end on nothing stops it: the server must
-    /// be able to come to its end.
+    /// be able to come to its end. A server can be faster than the guard's word
+    /// that it runs; OPEN comes first all the same.
     fn may_read(&self) -> bool {
-        self.is_ending() || !(self.shared.is_full() || self.shared.outbox().is_overdrawn())
+        self.is_started
+            && (self.is_ending() || !(self.shared.is_full() || self.shared.outbox().is_overdrawn()))
     }
 
     fn is_ending(&self) -> bool {
@@ -351,6 +359,7 @@ impl Driver {
                 });
             }
             Some(Report::Started { pid }) => {
+                self.is_started = true;
                 self.shared.update(|state| state.opened(Some(pid)));
             }
             Some(Report::Failed(error)) => {

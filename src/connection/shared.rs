@@ -301,12 +301,15 @@ impl State {
     /// The server runs.
     pub fn opened(&mut self, pid: Option<i32>) {
         self.pid = pid;
-        if matches!(self.life, Life::Opening) {
-            self.life = Life::Open;
-            self.has_opened = true;
-            self.queue.push(Body::Open);
-            self.ring_watchers();
+        match self.life {
+            Life::Opening => self.life = Life::Open,
+            // What it says on its way out comes behind OPEN, too.
+            Life::Closing(End::Requested) => {}
+            _ => return,
         }
+        self.has_opened = true;
+        self.queue.push(Body::Open);
+        self.ring_watchers();
     }
 
     /// Whether a call or notification may be sent.
