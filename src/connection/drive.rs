@@ -42,6 +42,8 @@ pub(super) struct Driver {
     /// Set while output waits for room in stdin.
     stdin: Option<Watched>,
     graces: Duration,
+    /// Whether the guard has said that the server runs.
+    is_started: bool,
     /// How the server itself ended, once it has.
     exit: Option<Exit>,
     cause: Option<Cause>,
@@ -97,6 +99,7 @@ impl Driver {
             stderr,
             stdin: None,
             graces,
+            is_started: false,
             exit: None,
             cause: None,
             guard: Guard::Watching,
@@ -222,6 +225,9 @@ impl Driver {
 
     /// Read what the last processes have left in the pipes.
     fn drain(&mut self) {
+        if !self.is_started {
+            return;
+        }
         self.take_input();
         let mut read = 0;
         while let (Some(n), true) = (self.read_output(), read < LEFTOVER_MAX) {
@@ -277,6 +283,11 @@ impl Driver {
 
     /// Read stdout, if that is the runtime's affair, and see how it ended.
     fn read(&mut self) {
+        if !self.is_started {
+            // A server can be faster than the guard's word that it runs; OPEN
+            // comes first all the same.
+            return;
+        }
         if self.is_ending() {
             self.take_input();
             if self.read_output().is_some() {
@@ -309,13 +320,13 @@ impl Driver {
     async fn next(&mut self, until: Option<Instant>) -> Happening {
         let deadline = self.shared.state().next_deadline();
         let until = until.into_iter().chain(deadline).min();
-        let Self { shared, reports, stdin, stderr, guard, .. } = self;
+        let Self { shared, reports, stdin, stderr, guard, is_started, .. } = self;
         tokio::select! {
             () = shared.driver.notified() => Happening::Kicked,
             () = readable(reports), if matches!(guard, Guard::Watching) => Happening::Guard,
             () = at(until) => Happening::Time,
             () = has_room(stdin) => Happening::Room,
-            () = errors(stderr) => Happening::Errors,
+            () = errors(stderr), if *is_started => Happening::Errors,
         }
     }
 
@@ -370,6 +381,7 @@ impl Driver {
                 });
             }
             Some(Report::Started { pid }) => {
+                self.is_started = true;
                 self.shared.opened(Some(pid));
             }
             Some(Report::Failed(error)) => {

@@ -184,13 +184,16 @@ impl Shared {
     pub fn opened(&self, pid: Option<i32>) {
         self.update(|state| {
             state.pid = pid;
-            if matches!(state.life, Life::Opening) {
-                state.life = Life::Open;
-                state.has_opened = true;
-                state.queue.push(Body::Open);
-                state.ring_watchers();
-                self.pass_on(state);
+            match state.life {
+                Life::Opening => state.life = Life::Open,
+                // What it says on its way out comes behind OPEN, too.
+                Life::Closing(End::Requested) => {}
+                _ => return,
             }
+            state.has_opened = true;
+            state.queue.push(Body::Open);
+            state.ring_watchers();
+            self.pass_on(state);
         });
     }
 
