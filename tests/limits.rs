@@ -1,36 +1,50 @@
 //! Servers that say too much, read too little, or never answer.
 
+use std::time::Duration;
+
 mod harness;
 use harness::{c_program, misbehave, scenario_of, under_valgrind};
 
 /// In one build: most of these take a second, or much memory.
 #[track_caller]
 fn run(name: &str, steps: &[&str]) {
+    run_server(name, &misbehave(steps));
+}
+
+#[track_caller]
+fn run_server(name: &str, server: &[String]) {
     let mut program = c_program("limits");
     if under_valgrind() {
         program = program.env("UNCOUNTED", "1");
     }
-    scenario_of(program, name, &misbehave(steps));
+    scenario_of(program, name, server);
+}
+
+/// So much that valgrind would take minutes.
+#[track_caller]
+fn run_fast(name: &str, steps: &[&str]) {
+    let program = c_program("limits").never_under_valgrind();
+    scenario_of(program.timeout(Duration::from_secs(120)), name, &misbehave(steps));
 }
 
 #[test]
 fn a_result_of_300_mb_arrives_whole() {
-    run("a_big_result_arrives_whole", &["request", "big:314572800", "echo-loop"]);
+    run_fast("a_big_result_arrives_whole", &["request", "big:314572800", "echo-loop"]);
 }
 
 #[test]
 fn a_result_over_the_limit_ends_the_connection() {
-    run("too_big_by_default", &["request", "big:314572800"]);
+    run_fast("too_big_by_default", &["request", "big:314572800"]);
 }
 
 #[test]
 fn a_line_that_never_ends_ends_the_connection() {
-    run("too_big_by_default", &["request", "endless:314572800", "sleep-forever"]);
+    run_fast("too_big_by_default", &["request", "endless:314572800", "sleep-forever"]);
 }
 
 #[test]
 fn a_content_length_over_the_limit_ends_the_connection() {
-    run("too_big_by_header", &["lsp", "request", "big:314572800"]);
+    run_fast("too_big_by_header", &["lsp", "request", "big:314572800"]);
 }
 
 #[test]
@@ -50,7 +64,7 @@ fn a_server_that_reads_late_gets_everything() {
 
 #[test]
 fn a_flood_waits_for_the_host_and_loses_nothing() {
-    run("a_flood_waits_for_the_host", &["flood:300000", "echo-loop"]);
+    run_fast("a_flood_waits_for_the_host", &["flood:300000", "echo-loop"]);
 }
 
 #[test]
@@ -71,13 +85,8 @@ fn a_close_amid_a_flood_counts_what_it_discards() {
 #[test]
 fn a_peer_that_only_asks_cannot_fill_the_memory() {
     let line = r#"{"id":1,"method":"a-request-without-any-sense-behind-it"}"#;
-    let ask = format!("yes '{line}'");
-    let argv = ["sh".to_owned(), "-c".to_owned(), ask];
-    let mut program = c_program("limits");
-    if under_valgrind() {
-        program = program.env("UNCOUNTED", "1");
-    }
-    scenario_of(program, "a_peer_that_only_asks", &argv);
+    let argv = ["sh".to_owned(), "-c".to_owned(), format!("yes '{line}'")];
+    run_server("a_peer_that_only_asks", &argv);
 }
 
 #[test]
