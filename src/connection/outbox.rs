@@ -12,6 +12,8 @@ pub struct Outbox {
     cork: bool,
     /// Whether messages were collected since the last flush.
     is_corked: bool,
+    /// Where the next message is made.
+    buffer: Vec<u8>,
 }
 
 /// Corked output goes at this size even without a flush.
@@ -24,12 +26,22 @@ const RESERVE: usize = 1 << 20;
 impl Outbox {
     /// An outbox that sends to `sink`.
     pub fn new(sink: Sink, max_message: usize, send_bytes: usize, cork: bool) -> Self {
-        Self { sink, max_message, send_bytes, cork, is_corked: false }
+        Self { sink, max_message, send_bytes, cork, is_corked: false, buffer: Vec::new() }
+    }
+
+    /// A buffer to make a message in.
+    pub fn buffer(&mut self) -> Vec<u8> {
+        std::mem::take(&mut self.buffer)
+    }
+
+    /// The message was sent, or will not be: its buffer is for the next one.
+    pub fn recycle(&mut self, message: Outgoing<'_>) {
+        self.buffer = message.into_buffer();
     }
 
     /// Check that a message of the host's may be sent now.
     pub fn check(&self, message: &Outgoing<'_>) -> Result<()> {
-        let length = message.len();
+        let length = message.length();
         if length > self.max_message {
             return Err(too_big("LEASH_OPT_MAX_MESSAGE", self.max_message));
         }
@@ -47,12 +59,11 @@ impl Outbox {
 
     /// Send a message, together with what was corked before it.
     pub fn send(&mut self, message: &Outgoing<'_>) -> Result<()> {
-        let framed = message.framed();
         if self.is_corked {
-            self.sink.hold(&framed.parts())?;
+            self.sink.hold(message.parts())?;
             return self.flush();
         }
-        self.sink.send(&framed.parts())
+        self.sink.send(message.parts())
     }
 
     /// Send a message now, or collect it where the host asked for that.
@@ -60,7 +71,7 @@ impl Outbox {
         if !self.cork {
             return self.send(message);
         }
-        self.sink.hold(&message.framed().parts())?;
+        self.sink.hold(message.parts())?;
         self.is_corked = true;
         if self.sink.unsent() >= CORKED_MAX { self.flush() } else { Ok(()) }
     }
