@@ -214,7 +214,9 @@ impl Connection {
             Some(0) => Ok(()),
             Some(left) => Err(Error::new(
                 Code::Left,
-                format!("{left} processes could not be killed: they belong to another user"),
+                format!(
+                    "{left} processes could not be killed: they are another user's, or slow to die"
+                ),
             )),
         }
     }
