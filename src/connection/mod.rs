@@ -3,6 +3,7 @@
 mod deadlines;
 mod drive;
 mod event;
+mod handover;
 mod launch;
 mod lead;
 mod outbox;
@@ -123,10 +124,9 @@ impl Connection {
                 }
                 Answer::Awaited { by, lead } => {
                     state.begin(Call { tag, is_initialize, waiter: Some(Arc::clone(by)) });
+                    // Before the server can answer: the runtime need not wake up.
                     lead.try_take(&mut state);
                     drop(state);
-                    // Before the server can answer.
-                    lead.disarm();
                     outbox.send(&message)
                 }
             }
