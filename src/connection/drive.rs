@@ -444,7 +444,7 @@ impl Driver {
     }
 
     fn take_messages(&mut self, reader: &mut Reader) -> Result<()> {
-        while let Some(piece) = reader.next()? {
+        while let Some(piece) = reader.next_piece()? {
             self.take_in(piece);
         }
         Ok(())

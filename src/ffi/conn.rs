@@ -17,7 +17,7 @@ pub struct leash_conn {
     connection: Connection,
 }
 
-/// Start a connection. argv: NULL-terminated, argv[0] looked up in the child's PATH (after
+/// Start a connection. argv: NULL-terminated, `argv[0]` looked up in the child's PATH (after
 /// ENV; a name with a slash, and relative PATH entries, after CWD), no shell, run in its own
 /// session and process group; or NULL to dial LEASH_OPT_URL. opts may be NULL with argv.
 ///
