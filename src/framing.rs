@@ -4,6 +4,7 @@
 use memchr::memchr;
 
 use crate::error::{Code, Error, Result};
+use crate::spare;
 
 /// How messages follow each other on a byte stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -279,10 +280,7 @@ fn without_cr(line: &[u8]) -> usize {
 }
 
 fn copy(bytes: &[u8]) -> Result<Vec<u8>> {
-    let mut copy = Vec::new();
-    copy.try_reserve_exact(bytes.len()).map_err(|_| no_memory())?;
-    copy.extend_from_slice(bytes);
-    Ok(copy)
+    spare::copy(bytes).map_err(|_| no_memory())
 }
 
 fn no_memory() -> Error {

@@ -4,7 +4,7 @@ use std::ffi::{c_char, c_int};
 
 use super::boundary::{borrow, json, limit, release, status, status_with, text, value, write};
 use super::enums::{LEASH_NONE, conn_field, leash_code};
-use super::event::leash_event;
+use super::event::{into_raw, leash_event};
 use super::opts::leash_opts;
 use crate::connection::{Connection, Event};
 use crate::error::{Code, Error, Result};
@@ -394,7 +394,7 @@ unsafe fn conn<'a>(c: *const leash_conn) -> Result<&'a Connection> {
 fn give(out: &mut *mut leash_event, event: Option<Event>) -> c_int {
     match event {
         Some(event) => {
-            *out = Box::into_raw(Box::new(leash_event { event }));
+            *out = into_raw(event);
             1
         }
         None => 0,
