@@ -2,12 +2,17 @@
 
 use std::io;
 use std::thread;
+use std::time::Duration;
 
 use once_cell::sync::OnceCell;
 use tokio::runtime::{Builder, Handle};
 
 use crate::error::{Code, Error, Result};
 use crate::sys;
+
+/// A resolver may take minutes to fail; more names than this wait their turn,
+/// and their deadlines go on.
+const LOOKUPS_MAX: usize = 16;
 
 static RUNTIME: OnceCell<Handle> = OnceCell::new();
 
@@ -25,7 +30,15 @@ fn start() -> io::Result<Handle> {
     sys::fork::watch()?;
     // The thread inherits the mask: no signal of the host's is ever run on it.
     sys::io::with_signals_blocked(|| {
-        let runtime = Builder::new_current_thread().enable_io().enable_time().build()?;
+        // Blocking work is one thing only: looking up names. Its threads are
+        // begun by ours and so block all signals, and they end soon.
+        let runtime = Builder::new_current_thread()
+            .enable_io()
+            .enable_time()
+            .thread_name("leash-dns")
+            .max_blocking_threads(LOOKUPS_MAX)
+            .thread_keep_alive(Duration::from_millis(100))
+            .build()?;
         let handle = runtime.handle().clone();
         thread::Builder::new()
             .name("leash-io".to_owned())

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::drive::Driver;
-use super::outbox::Outbox;
+use super::outbox::{self, Outbox};
 use super::shared::Shared;
 use crate::error::{Code, Error, Result};
 use crate::events::{Limits, Queue};
@@ -29,7 +29,7 @@ pub(super) fn launch(argv: &[&str], options: &Options) -> Result<Arc<Shared>> {
     let (server, pipes) = process::launch(&command)?;
     let Pipes { stdin, stdout, stderr } = pipes;
 
-    let sink = Sink::new(stdin);
+    let sink = outbox::Sink::Pipe(Sink::new(stdin));
     let outbox = Outbox::new(sink, options.max_message, options.send_bytes, options.cork);
     let queue = Queue::new(Limits { events: options.queue_events, bytes: options.queue_bytes });
     let shared = Arc::new(Shared::new(options.protocol, outbox, queue, ready));

@@ -132,6 +132,11 @@ impl<'a> Outgoing<'a> {
         self.body.as_deref().unwrap_or_default()
     }
 
+    /// The message alone, in parts, for a transport that keeps messages apart.
+    pub fn parts(&self) -> [&[u8]; 3] {
+        [self.head.as_bytes(), self.body(), self.tail.as_bytes()]
+    }
+
     /// What goes on a byte stream, in parts.
     pub fn framed(&self) -> Framed<'_> {
         let (header, end) = match self.framing {
