@@ -509,6 +509,14 @@ pub fn misbehave(steps: &[&str]) -> Vec<String> {
     [program].into_iter().chain(steps.iter().map(|&step| step.to_owned())).collect()
 }
 
+/// A misbehaving WebSocket server, and its URL:
+/// `misbehave_ws(&["upgrade", "echo-loop"])`.
+pub fn misbehave_ws(steps: &[&str]) -> (Started, String) {
+    let mut command = Command::new(example("misbehave_ws"));
+    command.args(steps);
+    Started::with_first_line(command)
+}
+
 /// A real server: how to start it on stdio, with what environment.
 pub struct Peer {
     pub argv: Vec<String>,
