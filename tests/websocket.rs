@@ -10,7 +10,9 @@ use leash::connection::{Connection, Event, IntField, Kind, TextField};
 use leash::error::{Code, Error};
 use leash::options::{IntKey, ListKey, Options, TextKey};
 
-use harness::{Peer, Started, free_port, misbehave_ws, peer, wait_for_port};
+use harness::{
+    Peer, Program, Started, compile, free_port, misbehave_ws, peer, root, wait_for_port,
+};
 
 const SOON: Duration = Duration::from_secs(10);
 
@@ -112,6 +114,24 @@ fn codex_wants_its_token() {
     let connection = open(&options);
     call(&connection, "initialize", r#"{"clientName":"test"}"#);
     connection.close(Some(SOON)).unwrap();
+}
+
+#[test]
+fn the_quickstart_drives_codex_by_its_url() {
+    let Some(codex) = codex(true) else { return };
+    for &build in harness::builds() {
+        let program = compile(&root().join("examples/quickstart.c"), build);
+        let out = Program::new(program.clone()).arg(&codex.url).env("LEASH_TOKEN", TOKEN).run();
+        out.assert_success();
+        let expected = "line 1\nline 2\nline 3\nexit code: 3\nclosed: the connection was closed\n";
+        assert_eq!(out.stdout, expected);
+        assert!(out.stderr.contains("oops\n"), "{}", out.stderr);
+
+        let out = Program::new(program).arg(&codex.url).env("LEASH_TOKEN", "wrong-token").run();
+        assert_eq!(out.status.code(), Some(1));
+        assert!(out.stderr.contains("401"), "{}", out.stderr);
+        assert!(!out.stderr.contains("token"), "{}", out.stderr);
+    }
 }
 
 #[test]
