@@ -5,10 +5,7 @@ mod harness;
 
 use std::process::Command;
 
-use harness::{
-    BUILDS, Program, Started, c_program, c_programs, compile, example, free_port, misbehave, peer,
-    root, wait_for_port,
-};
+use harness::{Started, c_programs, example, misbehave};
 
 /// Run the case over both, against the same script.
 #[track_caller]
@@ -80,6 +77,7 @@ fn a_close_answers_what_is_pending() {
 #[cfg(feature = "websocket")]
 #[test]
 fn websocketd_carries_servers_of_stdio() {
+    use harness::{BUILDS, Program, c_program, compile, free_port, peer, root, wait_for_port};
     let Some(websocketd) = peer("websocketd") else { return };
     let start = |server: &[String]| {
         let port = free_port();
