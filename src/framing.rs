@@ -142,6 +142,14 @@ impl Decoder {
         Ok(Some(if lines { Piece::Message(rest) } else { Piece::Noise(rest) }))
     }
 
+    /// Give memory back that holds nothing.
+    pub fn rest(&mut self) {
+        if self.held() == 0 {
+            self.buffer = Vec::new();
+            (self.start, self.searched) = (0, 0);
+        }
+    }
+
     /// How many bytes have arrived and were not given out.
     pub fn held(&self) -> usize {
         self.buffer.len() - self.start

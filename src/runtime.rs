@@ -1,48 +1,201 @@
 //! The library's one thread, for all connections of the process.
+//!
+//! Besides tokio's own readiness it has a set of descriptors whose interest
+//! comes and goes with the host's calls: while a thread of the host reads a
+//! connection by itself, the runtime must not wake up for each message.
 
+use std::collections::HashMap;
 use std::io;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::thread;
 use std::time::Duration;
 
 use once_cell::sync::OnceCell;
+use tokio::io::Interest;
 use tokio::runtime::{Builder, Handle};
+use tokio::sync::Notify;
 
 use crate::error::{Code, Error, Result};
-use crate::sys;
+use crate::sys::poller::Poller;
+use crate::sys::{self, Fd};
+
+static RUNTIME: OnceCell<Runtime> = OnceCell::new();
+
+/// How long after the last thread of the host the runtime begins to read.
+pub const TICK: Duration = Duration::from_millis(10);
 
 /// A resolver may take minutes to fail; more names than this wait their turn,
 /// and their deadlines go on.
 const LOOKUPS_MAX: usize = 16;
 
-static RUNTIME: OnceCell<Handle> = OnceCell::new();
+/// The runtime, and what its thread watches.
+pub struct Runtime {
+    handle: Handle,
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    poller: Poller,
+    sources: Mutex<HashMap<u64, Weak<dyn Source>>>,
+    /// Those that want the next tick.
+    ticking: Mutex<Vec<Weak<dyn Source>>>,
+    /// Rung when `ticking` gets its first one.
+    begin_ticking: Notify,
+}
+
+/// Who reads a descriptor, now and then.
+pub trait Source: Send + Sync {
+    /// The descriptor is readable. Interest has to be armed again.
+    fn readable(&self);
+
+    /// A tick has passed. Whether another one is wanted.
+    fn tick(&self) -> bool;
+}
 
 /// The runtime; its thread is started on first use. When that fails, the next
 /// call tries again.
 ///
 /// `Connect`: the thread, or one of its descriptors, could not be had.
-pub fn handle() -> Result<&'static Handle> {
+pub fn get() -> Result<&'static Runtime> {
+    let start = || -> io::Result<Runtime> {
+        sys::fork::watch()?;
+        // The thread inherits the mask: no signal of the host's runs on it.
+        sys::io::with_signals_blocked(Runtime::start)
+    };
     RUNTIME
         .get_or_try_init(start)
         .map_err(|e| Error::os(Code::Connect, "cannot start the library's thread", &e))
 }
 
-fn start() -> io::Result<Handle> {
-    sys::fork::watch()?;
-    // The thread inherits the mask: no signal of the host's is ever run on it.
-    sys::io::with_signals_blocked(|| {
+impl Runtime {
+    fn start() -> io::Result<Self> {
         // Blocking work is one thing only: looking up names. Its threads are
         // begun by ours and so block all signals, and they end soon.
-        let runtime = Builder::new_current_thread()
+        let tokio = Builder::new_current_thread()
             .enable_io()
             .enable_time()
             .thread_name("leash-dns")
             .max_blocking_threads(LOOKUPS_MAX)
             .thread_keep_alive(Duration::from_millis(100))
             .build()?;
-        let handle = runtime.handle().clone();
+        let handle = tokio.handle().clone();
+        let shared = Arc::new(Shared {
+            poller: Poller::new()?,
+            sources: Mutex::default(),
+            ticking: Mutex::default(),
+            begin_ticking: Notify::new(),
+        });
+        let ready = {
+            let _context = handle.enter();
+            sys::watch(shared.poller.descriptor(), Interest::READABLE)?
+        };
+        handle.spawn(listen(Arc::clone(&shared), ready));
+        handle.spawn(tick(Arc::clone(&shared)));
         thread::Builder::new()
             .name("leash-io".to_owned())
-            .spawn(move || runtime.block_on(std::future::pending::<()>()))?;
-        Ok(handle)
-    })
+            .spawn(move || tokio.block_on(std::future::pending::<()>()))?;
+        Ok(Self { handle, shared })
+    }
+
+    /// tokio's side of it.
+    pub fn handle(&self) -> &Handle {
+        &self.handle
+    }
+
+    /// Add a descriptor, without interest in it.
+    pub fn register(&self, fd: Arc<Fd>, source: Weak<dyn Source>) -> io::Result<Registration> {
+        static NEXT: AtomicU64 = AtomicU64::new(0);
+        let token = NEXT.fetch_add(1, Ordering::Relaxed);
+        self.shared.poller.add(&fd, token)?;
+        lock(&self.shared.sources).insert(token, Weak::clone(&source));
+        Ok(Registration { shared: Arc::clone(&self.shared), fd, token, source, is_armed: false })
+    }
+}
+
+/// The runtime's interest in a descriptor.
+pub struct Registration {
+    shared: Arc<Shared>,
+    fd: Arc<Fd>,
+    token: u64,
+    source: Weak<dyn Source>,
+    is_armed: bool,
+}
+
+impl Registration {
+    /// Call [`Source::readable`] once, when it is.
+    pub fn arm(&mut self) {
+        // It can only fail for lack of kernel memory; a tick tries again.
+        self.is_armed = self.shared.poller.arm(&self.fd, self.token).is_ok();
+        if !self.is_armed {
+            self.tick();
+        }
+    }
+
+    /// Do not call it: somebody else reads.
+    pub fn disarm(&mut self) {
+        if self.is_armed {
+            self.is_armed = self.shared.poller.disarm(&self.fd, self.token).is_err();
+        }
+    }
+
+    /// Whether it will be called.
+    pub fn is_armed(&self) -> bool {
+        self.is_armed
+    }
+
+    /// It was called, so interest is gone.
+    pub fn fired(&mut self) {
+        self.is_armed = false;
+    }
+
+    /// Call [`Source::tick`] about every 10 ms, until it has had enough. One
+    /// timer serves all.
+    pub fn tick(&self) {
+        let mut ticking = lock(&self.shared.ticking);
+        ticking.push(Weak::clone(&self.source));
+        if ticking.len() == 1 {
+            self.shared.begin_ticking.notify_one();
+        }
+    }
+}
+
+impl Drop for Registration {
+    fn drop(&mut self) {
+        self.shared.poller.remove(&self.fd);
+        lock(&self.shared.sources).remove(&self.token);
+    }
+}
+
+/// Tell sources that they are readable.
+async fn listen(shared: Arc<Shared>, ready: sys::Watched) {
+    while let Ok(mut guard) = ready.readable().await {
+        let visit = |token| {
+            let source = lock(&shared.sources).get(&token).and_then(Weak::upgrade);
+            if let Some(source) = source {
+                source.readable();
+            }
+        };
+        if !shared.poller.take_ready(visit) {
+            guard.clear_ready();
+        }
+        tokio::task::yield_now().await;
+    }
+}
+
+/// Tick for those that want it.
+async fn tick(shared: Arc<Shared>) {
+    loop {
+        shared.begin_ticking.notified().await;
+        while !lock(&shared.ticking).is_empty() {
+            tokio::time::sleep(TICK).await;
+            let mut ticking = std::mem::take(&mut *lock(&shared.ticking));
+            ticking.retain(|source| source.upgrade().is_some_and(|source| source.tick()));
+            lock(&shared.ticking).append(&mut ticking);
+        }
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

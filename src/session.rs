@@ -2,6 +2,7 @@
 //! and each call ends exactly once.
 
 use std::collections::HashMap;
+use std::hash::{BuildHasherDefault, Hasher};
 
 /// The id of a call: 1, 2, 3 and so on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -19,15 +20,39 @@ impl CallId {
     }
 }
 
+/// What is kept for each of some calls. Our ids are consecutive numbers that
+/// no peer chooses, so a multiplication is hash enough.
+pub type IdMap<V> = HashMap<CallId, V, BuildHasherDefault<IdHasher>>;
+
+/// See [`IdMap`].
+#[derive(Default)]
+pub struct IdHasher(u64);
+
+impl Hasher for IdHasher {
+    fn write_i64(&mut self, id: i64) {
+        // The golden ratio spreads neighbours over the high bits, which the
+        // map looks at, too.
+        self.0 = id.cast_unsigned().wrapping_mul(0x9E37_79B9_7F4A_7C15);
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        bytes.iter().for_each(|byte| self.0 = self.0.rotate_left(8) ^ u64::from(*byte));
+    }
+
+    fn finish(&self) -> u64 {
+        self.0
+    }
+}
+
 /// The open calls, each with what its owner keeps about it.
 pub struct Session<C> {
     last: i64,
-    pending: HashMap<CallId, C>,
+    pending: IdMap<C>,
 }
 
 impl<C> Default for Session<C> {
     fn default() -> Self {
-        Self { last: 0, pending: HashMap::new() }
+        Self { last: 0, pending: IdMap::default() }
     }
 }
 

@@ -52,7 +52,7 @@ fn eventually(what: &str, mut done: impl FnMut() -> bool) {
     let deadline = Instant::now() + SOON;
     while !done() {
         assert!(Instant::now() < deadline, "{what}: not in time");
-        wait_readable(&[], Some(Instant::now() + Duration::from_millis(2))).unwrap();
+        wait_readable([], Some(Instant::now() + Duration::from_millis(2))).unwrap();
     }
 }
 
@@ -117,7 +117,7 @@ fn next(server: &mut Server) -> Report {
         if let Some(report) = server.next_report() {
             return report;
         }
-        let woken = wait_readable(&[server.as_fd()], deadline).unwrap();
+        let woken = wait_readable([Some(server.as_fd())], deadline).unwrap();
         assert_ne!(woken, Woken::Timeout, "no report");
     }
 }
@@ -137,7 +137,7 @@ impl Leash {
         while line.last() != Some(&b'\n') {
             let mut byte = Vec::with_capacity(1);
             let deadline = Some(Instant::now() + SOON);
-            let woken = wait_readable(&[self.pipes.stdout.as_fd()], deadline).unwrap();
+            let woken = wait_readable([Some(self.pipes.stdout.as_fd())], deadline).unwrap();
             assert_ne!(woken, Woken::Timeout, "no line");
             assert_ne!(read_append(&self.pipes.stdout, &mut byte).unwrap(), 0, "end");
             line.append(&mut byte);
@@ -484,7 +484,7 @@ fn the_server_waits_on_its_stdio_but_the_host_does_not() {
 fn stderr_is_a_pipe_of_ours_if_asked_for() {
     let leash = shell("echo oops >&2; cat", |command| command.stderr = Stderr::Pipe);
     let stderr = leash.pipes.stderr.as_ref().unwrap();
-    wait_readable(&[stderr.as_fd()], Some(Instant::now() + SOON)).unwrap();
+    wait_readable([Some(stderr.as_fd())], Some(Instant::now() + SOON)).unwrap();
     let mut buffer = Vec::with_capacity(16);
     read_append(stderr, &mut buffer).unwrap();
     assert_eq!(buffer, b"oops\n");

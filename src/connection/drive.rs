@@ -1,6 +1,6 @@
-//! The runtime's side of a connection: it reads what the server writes, writes
-//! what did not fit at once, keeps deadlines, and sees the connection to its
-//! end.
+//! The runtime's side of a connection: it writes what did not fit at once,
+//! keeps deadlines, drains stderr, reads when no thread of the host does, and
+//! sees the connection to its end.
 
 use std::future::pending;
 use std::io;
@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use tokio::io::Interest;
 
+use super::lead::{Input, StreamEnd};
 use super::shared::{End, Life, Shared};
 use crate::error::{Code, Error, Result};
 use crate::events::{Closed, Text};
@@ -37,15 +38,18 @@ pub(super) struct Driver {
     server: Server,
     /// Readable when the guard has something to say.
     reports: Watched,
-    stdout: Option<Reader>,
     stderr: Option<Lines>,
     /// Set while output waits for room in stdin.
     stdin: Option<Watched>,
     graces: Duration,
+    /// Whether the guard has said that the server runs.
+    is_started: bool,
     /// How the server itself ended, once it has.
     exit: Option<Exit>,
     cause: Option<Cause>,
     guard: Guard,
+    /// The right to read, from the end on.
+    input: Option<Box<Input>>,
     /// Whether one message was taken in although the queue was full.
     is_over: bool,
     discarded: u64,
@@ -74,40 +78,36 @@ enum Happening {
     Guard,
     Room,
     Errors,
-    Output,
     Time,
 }
 
 impl Driver {
-    /// A driver of `server`. Needs the runtime's context.
+    /// A driver of `server`.
     pub fn new(
         shared: &Arc<Shared>,
         label: String,
         server: Server,
-        stdout: Reader,
+        reports: Watched,
         stderr: Option<Lines>,
         graces: Duration,
-    ) -> std::result::Result<Self, (Server, io::Error)> {
-        let reports = match sys::watch(server.descriptor(), Interest::READABLE) {
-            Ok(reports) => reports,
-            Err(e) => return Err((server, e)),
-        };
-        Ok(Self {
+    ) -> Self {
+        Self {
             shared: Arc::clone(shared),
             label,
             server,
             reports,
-            stdout: Some(stdout),
             stderr,
             stdin: None,
             graces,
+            is_started: false,
             exit: None,
             cause: None,
             guard: Guard::Watching,
+            input: None,
             is_over: false,
             discarded: 0,
             is_finished: false,
-        })
+        }
     }
 
     /// See the connection through its life.
@@ -130,6 +130,7 @@ impl Driver {
     /// The connection has ended by itself: read what is already there, and
     /// learn how the server ended.
     async fn hear_last_words(&mut self) {
+        self.shared.update(|state| self.shared.drain(state));
         let until = Instant::now() + LAST_WORDS;
         while self.may_say_more() && Instant::now() < until {
             self.step(Some(until)).await;
@@ -139,7 +140,7 @@ impl Driver {
     fn may_say_more(&self) -> bool {
         let is_worth_it =
             matches!(self.cause, Some(Cause::Exit | Cause::StdoutEnded | Cause::StdinClosed));
-        let is_complete = self.stdout.is_none() && self.exit.is_some();
+        let is_complete = self.has_stdout_ended() && self.exit.is_some();
         is_worth_it && !is_complete && !self.is_closing() && matches!(self.guard, Guard::Watching)
     }
 
@@ -224,12 +225,13 @@ impl Driver {
 
     /// Read what the last processes have left in the pipes.
     fn drain(&mut self) {
+        if !self.is_started {
+            return;
+        }
+        self.take_input();
         let mut read = 0;
-        while self.stdout.is_some() && read < LEFTOVER_MAX {
-            match self.read_output() {
-                Some(n) => read += n,
-                None => break,
-            }
+        while let (Some(n), true) = (self.read_output(), read < LEFTOVER_MAX) {
+            read += n;
         }
         read = 0;
         while let (Some(n), true) = (self.read_errors(), read < LEFTOVER_MAX) {
@@ -267,41 +269,65 @@ impl Driver {
     /// Wait for the next thing to happen, until `until`, and deal with it.
     async fn step(&mut self, until: Option<Instant>) {
         self.watch_stdin();
-        self.take_held();
         match self.next(until).await {
             Happening::Kicked | Happening::Time => self.shared.expire(Instant::now()),
             Happening::Guard => self.hear_guard(),
             Happening::Room => self.write(),
             Happening::Errors => drop(self.read_errors()),
-            Happening::Output => drop(self.read_output()),
         }
+        self.read();
         if self.cause.is_none() && !self.shared.outbox().sink().is_open() {
             self.cause = Some(Cause::StdinClosed);
         }
     }
 
+    /// Read stdout, if that is the runtime's affair, and see how it ended.
+    fn read(&mut self) {
+        if !self.is_started {
+            // A server can be faster than the guard's word that it runs; OPEN
+            // comes first all the same.
+            return;
+        }
+        if self.is_ending() {
+            self.take_input();
+            if self.read_output().is_some() {
+                // There may be more; others have their turn before.
+                self.shared.driver.notify_one();
+            }
+        } else {
+            self.shared.read_for_runtime();
+        }
+        if self.cause.is_none() {
+            let end = self.shared.state().reading.end().cloned();
+            self.cause = end.map(|end| match end {
+                StreamEnd::Closed => Cause::StdoutEnded,
+                StreamEnd::Broken(error) => Cause::Broken(error),
+            });
+        }
+    }
+
+    /// From the end on the right to read stays here.
+    fn take_input(&mut self) {
+        if self.input.is_none() {
+            self.input = self.shared.state().reading.take();
+        }
+    }
+
+    fn has_stdout_ended(&self) -> bool {
+        self.shared.state().reading.end().is_some()
+    }
+
     async fn next(&mut self, until: Option<Instant>) -> Happening {
         let deadline = self.shared.state().next_deadline();
         let until = until.into_iter().chain(deadline).min();
-        let may_read = self.may_read();
-        let Self { shared, reports, stdin, stdout, stderr, guard, .. } = self;
-        // Output comes last: a flood of it must not hold up the rest.
+        let Self { shared, reports, stdin, stderr, guard, is_started, .. } = self;
         tokio::select! {
-            biased;
             () = shared.driver.notified() => Happening::Kicked,
             () = readable(reports), if matches!(guard, Guard::Watching) => Happening::Guard,
             () = at(until) => Happening::Time,
             () = has_room(stdin) => Happening::Room,
-            () = errors(stderr) => Happening::Errors,
-            () = output(stdout), if may_read => Happening::Output,
+            () = errors(stderr), if *is_started => Happening::Errors,
         }
-    }
-
-    /// A full queue stops reading, and so does a peer that makes us owe it
-    /// more than it reads. From the end on nothing stops it: the server must
-    /// be able to come to its end.
-    fn may_read(&self) -> bool {
-        self.is_ending() || !(self.shared.is_full() || self.shared.outbox().is_overdrawn())
     }
 
     fn is_ending(&self) -> bool {
@@ -339,6 +365,10 @@ impl Driver {
             let _ = outbox.flush();
             if outbox.is_waiting() { Err(io::ErrorKind::WouldBlock.into()) } else { Ok(()) }
         });
+        self.shared.note_debt(&outbox);
+        drop(outbox);
+        // A peer that has read may have made us free to do so, too.
+        self.shared.update(|state| self.shared.pass_on(state));
     }
 
     fn hear_guard(&mut self) {
@@ -351,7 +381,8 @@ impl Driver {
                 });
             }
             Some(Report::Started { pid }) => {
-                self.shared.update(|state| state.opened(Some(pid)));
+                self.is_started = true;
+                self.shared.opened(Some(pid));
             }
             Some(Report::Failed(error)) => {
                 self.guard = Guard::Gone(UNKNOWN);
@@ -377,56 +408,42 @@ impl Driver {
         }
     }
 
-    /// Read a portion of stdout, and take in its messages. How much it was;
-    /// `None`: there is nothing more for now.
+    /// Read a portion of stdout at the end: nothing stops that, for the server
+    /// must be able to come to its own. How much it was; `None`: there is
+    /// nothing more for now.
     fn read_output(&mut self) -> Option<usize> {
-        match self.read_messages() {
-            Ok(Filled::Some(n)) => return Some(n),
-            Ok(Filled::Nothing) => {}
-            Ok(Filled::End) => {
-                self.stdout = None;
-                self.cause.get_or_insert(Cause::StdoutEnded);
+        let mut input = self.input.take()?;
+        let end = match self.read_messages(&mut input.reader) {
+            Ok(Filled::Some(n)) => {
+                self.input = Some(input);
+                return Some(n);
             }
-            Err(error) => self.stream_broke(error),
-        }
+            Ok(Filled::Nothing) => {
+                input.interest.arm();
+                self.input = Some(input);
+                return None;
+            }
+            Ok(Filled::End) => StreamEnd::Closed,
+            Err(error) => StreamEnd::Broken(error),
+        };
+        self.shared.state().reading.finish(end);
         None
     }
 
-    /// Take in what was read before a full queue stopped that.
-    fn take_held(&mut self) {
-        if let Err(error) = self.take_messages() {
-            self.stream_broke(error);
-        }
-    }
-
-    /// What follows cannot be told apart any more.
-    fn stream_broke(&mut self, error: Error) {
-        self.stdout = None;
-        self.cause.get_or_insert(Cause::Broken(error));
-    }
-
-    fn read_messages(&mut self) -> Result<Filled> {
-        self.take_messages()?;
-        if !self.may_read() {
-            return Ok(Filled::Nothing);
-        }
-        let Some(stdout) = &mut self.stdout else { return Ok(Filled::End) };
-        let filled = stdout.fill()?;
-        self.take_messages()?;
-        if filled == Filled::End && self.may_read() {
-            let Some(stdout) = &mut self.stdout else { return Ok(Filled::End) };
-            if let Some(piece) = stdout.finish()? {
-                self.take_in(piece);
-            }
+    fn read_messages(&mut self, reader: &mut Reader) -> Result<Filled> {
+        self.take_messages(reader)?;
+        let filled = reader.fill()?;
+        self.take_messages(reader)?;
+        if filled == Filled::End
+            && let Some(piece) = reader.finish()?
+        {
+            self.take_in(piece);
         }
         Ok(filled)
     }
 
-    /// Take in the messages that have been read, while there is room.
-    fn take_messages(&mut self) -> Result<()> {
-        while self.may_read() {
-            let Some(stdout) = &mut self.stdout else { return Ok(()) };
-            let Some(piece) = stdout.next()? else { return Ok(()) };
+    fn take_messages(&mut self, reader: &mut Reader) -> Result<()> {
+        while let Some(piece) = reader.next()? {
             self.take_in(piece);
         }
         Ok(())
@@ -519,13 +536,6 @@ async fn has_room(stdin: &Option<Watched>) {
 async fn errors(stderr: &Option<Lines>) {
     match stderr {
         Some(stderr) => stderr.readable().await,
-        None => pending().await,
-    }
-}
-
-async fn output(stdout: &Option<Reader>) {
-    match stdout {
-        Some(stdout) => stdout.readable().await,
         None => pending().await,
     }
 }

@@ -3,12 +3,17 @@
 use std::collections::BTreeMap;
 use std::env;
 use std::ffi::{CString, OsString};
+use std::io;
+use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStringExt;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use tokio::io::Interest;
+
 use super::drive::Driver;
+use super::lead::{Input, Reading};
 use super::outbox::{self, Outbox};
 use super::shared::Shared;
 use crate::error::{Code, Error, Result};
@@ -17,6 +22,7 @@ use crate::framing::Decoder;
 use crate::options::Options;
 use crate::process::{self, Command, Pipes, Report, Server};
 use crate::runtime;
+use crate::sys;
 use crate::sys::io::wait_readable;
 use crate::sys::park::Bell;
 use crate::transport::stdio::{Lines, Reader, Sink};
@@ -24,28 +30,33 @@ use crate::transport::stdio::{Lines, Reader, Sink};
 /// Launch `argv`, and let the runtime look after it.
 pub(super) fn launch(argv: &[&str], options: &Options) -> Result<Arc<Shared>> {
     let command = command(argv, options)?;
-    let runtime = runtime::handle()?;
+    let runtime = runtime::get()?;
     let ready = Bell::new().map_err(|e| no_descriptor(&e))?;
     let (server, pipes) = process::launch(&command)?;
     let Pipes { stdin, stdout, stderr } = pipes;
 
+    let _context = runtime.handle().enter();
     let sink = outbox::Sink::Pipe(Sink::new(stdin));
     let outbox = Outbox::new(sink, options.max_message, options.send_bytes, options.cork);
     let queue = Queue::new(Limits { events: options.queue_events, bytes: options.queue_bytes });
-    let shared = Arc::new(Shared::new(options.protocol, outbox, queue, ready));
     let decoder = Decoder::new(options.protocol.framing(), options.max_message);
-
-    let _context = runtime.enter();
-    let readers = Reader::new(stdout, decoder)
-        .and_then(|stdout| Ok((stdout, stderr.map(Lines::new).transpose()?)));
-    let (stdout, stderr) = match readers {
-        Ok(readers) => readers,
+    let reader = Reader::new(Arc::new(stdout), decoder);
+    let protocol = options.protocol;
+    let shared = Arc::new(Shared::new(protocol, outbox, queue, ready, Reading::none()));
+    let watch = || -> io::Result<_> {
+        let interest = runtime.register(reader.descriptor(), Arc::downgrade(&shared) as _)?;
+        let stderr = stderr.map(Lines::new).transpose()?;
+        let reports = sys::watch(server.descriptor(), Interest::READABLE)?;
+        Ok((interest, stderr, reports))
+    };
+    let (interest, stderr, reports) = match watch() {
+        Ok(watched) => watched,
         Err(e) => return Err(abort(server, &e)),
     };
+    shared.state().reading.begin(Input { reader, interest });
     let graces = options.exit_after + options.kill_after;
-    let driver = Driver::new(&shared, label(argv[0]), server, stdout, stderr, graces)
-        .map_err(|(server, e)| abort(server, &e))?;
-    runtime.spawn(driver.run());
+    let driver = Driver::new(&shared, label(argv[0]), server, reports, stderr, graces);
+    runtime.handle().spawn(driver.run());
     Ok(shared)
 }
 
@@ -97,7 +108,7 @@ fn label(program: &str) -> String {
 }
 
 /// The runtime cannot take the server: end it, and wait until it has ended.
-fn abort(mut server: Server, e: &std::io::Error) -> Error {
+fn abort(mut server: Server, e: &io::Error) -> Error {
     server.kill();
     let patience = Instant::now() + Duration::from_secs(1);
     loop {
@@ -105,12 +116,12 @@ fn abort(mut server: Server, e: &std::io::Error) -> Error {
             Some(Report::Failed(_) | Report::Gone(_) | Report::Lost) => break,
             Some(Report::Started { .. } | Report::Exited(_)) => {}
             None if Instant::now() >= patience => break,
-            None => drop(wait_readable(&[std::os::fd::AsFd::as_fd(&server)], Some(patience))),
+            None => drop(wait_readable([Some(server.as_fd())], Some(patience))),
         }
     }
     no_descriptor(e)
 }
 
-fn no_descriptor(e: &std::io::Error) -> Error {
+fn no_descriptor(e: &io::Error) -> Error {
     Error::os(Code::Connect, "cannot get a descriptor for the connection", e)
 }

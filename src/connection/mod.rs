@@ -4,6 +4,7 @@ mod deadlines;
 mod drive;
 mod event;
 mod launch;
+mod lead;
 mod outbox;
 #[cfg(feature = "websocket")]
 mod remote;
@@ -21,6 +22,7 @@ use crate::options::Options;
 use crate::session::CallId;
 use crate::sys::io::deadline;
 use crate::sys::park::Bell;
+use lead::Lead;
 use shared::{Call, End, Shared};
 
 pub use event::{Event, IntField, Kind, TextField};
@@ -121,7 +123,7 @@ impl Connection {
         method: &str,
         params: Option<&[u8]>,
         tag: i64,
-        answer: Answer,
+        answer: Answer<'_, '_>,
     ) -> Result<CallId> {
         params.map(message::check_params).transpose()?;
         let protocol = self.shared.protocol;
@@ -132,7 +134,7 @@ impl Connection {
         // Under the send lock nobody else begins a call, so the id in the
         // message is the one that the call gets.
         let id = self.shared.state().calls.upcoming();
-        let message = Outgoing::request(protocol, id.get(), method, params);
+        let message = Outgoing::request(outbox.buffer(), protocol, id.get(), method, params);
         outbox.check(&message)?;
         let mut is_first = false;
         let sent = {
@@ -145,17 +147,19 @@ impl Connection {
                     drop(state);
                     outbox.send_or_cork(&message)
                 }
-                Answer::Awaited { by } => {
-                    state.add_waiter(&by);
-                    state.begin(Call { tag, is_initialize, waiter: Some(by) });
+                Answer::Awaited { by, lead } => {
+                    state.begin(Call { tag, is_initialize, waiter: Some(Arc::clone(by)) });
+                    lead.try_take(&mut state);
                     drop(state);
+                    // Before the server can answer.
+                    lead.disarm();
                     outbox.send(&message)
                 }
             }
         };
-        let is_waiting = outbox.is_waiting();
-        drop(outbox);
-        if is_first || is_waiting || sent.is_err() {
+        outbox.recycle(message);
+        self.shared.release(outbox, &sent);
+        if is_first {
             self.shared.driver.notify_one();
         }
         match sent {
@@ -170,11 +174,12 @@ impl Connection {
         params.map(message::check_params).transpose()?;
         let protocol = self.shared.protocol;
         let params = params.map(|params| protocol.wire(params));
-        let message = Outgoing::notification(protocol, method, params);
         let mut outbox = self.shared.outbox();
+        let message = Outgoing::notification(outbox.buffer(), protocol, method, params);
         outbox.check(&message)?;
         self.shared.state().check_open()?;
         let sent = outbox.send_or_cork(&message);
+        outbox.recycle(message);
         self.shared.release(outbox, &sent);
         sent
     }
@@ -206,7 +211,10 @@ impl Connection {
     /// A descriptor that is readable exactly while [`Connection::poll`] would
     /// not have to wait. It lives as long as the connection.
     pub fn fd(&self) -> RawFd {
-        self.shared.update(|state| state.is_exported = true);
+        self.shared.update(|state| {
+            state.reading.is_exported = true;
+            self.shared.pass_on(state);
+        });
         self.shared.ready.as_raw_fd()
     }
 
@@ -239,11 +247,12 @@ impl Connection {
 }
 
 /// Where a response goes.
-enum Answer {
+enum Answer<'a, 's> {
     /// Into the queue of events, at the latest at `until`.
     Queued { until: Option<Instant> },
-    /// To a thread that waits for it and keeps the deadline itself.
-    Awaited { by: Arc<Bell> },
+    /// To a thread that waits for it, keeps the deadline itself, and reads by
+    /// `lead` if nobody else does.
+    Awaited { by: &'a Arc<Bell>, lead: &'a mut Lead<'s> },
 }
 
 impl Drop for Connection {

@@ -17,6 +17,8 @@ pub struct Outbox {
     cork: bool,
     /// Whether messages were collected since the last flush.
     is_corked: bool,
+    /// Where the next message is made.
+    buffer: Vec<u8>,
 }
 
 /// Where messages go.
@@ -38,12 +40,22 @@ const RESERVE: usize = 1 << 20;
 impl Outbox {
     /// An outbox that sends to `sink`.
     pub fn new(sink: Sink, max_message: usize, send_bytes: usize, cork: bool) -> Self {
-        Self { sink, max_message, send_bytes, cork, is_corked: false }
+        Self { sink, max_message, send_bytes, cork, is_corked: false, buffer: Vec::new() }
+    }
+
+    /// A buffer to make a message in.
+    pub fn buffer(&mut self) -> Vec<u8> {
+        std::mem::take(&mut self.buffer)
+    }
+
+    /// The message was sent, or will not be: its buffer is for the next one.
+    pub fn recycle(&mut self, message: Outgoing<'_>) {
+        self.buffer = message.into_buffer();
     }
 
     /// Check that a message of the host's may be sent now.
     pub fn check(&self, message: &Outgoing<'_>) -> Result<()> {
-        let length = message.len();
+        let length = message.length();
         if length > self.max_message {
             return Err(too_big("LEASH_OPT_MAX_MESSAGE", self.max_message));
         }
@@ -108,17 +120,17 @@ impl Outbox {
 impl Sink {
     fn send(&mut self, message: &Outgoing<'_>) -> Result<()> {
         match self {
-            Self::Pipe(pipe) => pipe.send(&message.framed().parts()),
+            Self::Pipe(pipe) => pipe.send(message.parts()),
             #[cfg(feature = "websocket")]
-            Self::Messages(queue) => queue.push(&message.parts()),
+            Self::Messages(queue) => queue.push(&message.unframed()),
         }
     }
 
     fn hold(&mut self, message: &Outgoing<'_>) -> Result<()> {
         match self {
-            Self::Pipe(pipe) => pipe.hold(&message.framed().parts()),
+            Self::Pipe(pipe) => pipe.hold(message.parts()),
             #[cfg(feature = "websocket")]
-            Self::Messages(queue) => queue.push(&message.parts()),
+            Self::Messages(queue) => queue.push(&message.unframed()),
         }
     }
 

@@ -7,6 +7,7 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::lead::Reading;
 use super::outbox::{Outbox, Sink};
 use super::shared::{End, Life, Shared};
 use crate::error::{Code, Error, Result};
@@ -51,13 +52,15 @@ pub(super) fn dial(
         &trust,
         options.max_message,
     )?;
-    let runtime = runtime::handle()?;
+    let runtime = runtime::get()?;
     let ready = Bell::new()
         .map_err(|e| Error::os(Code::Connect, "cannot get a descriptor for the connection", &e))?;
     let sink = Sink::Messages(websocket::Queue::default());
     let outbox = Outbox::new(sink, options.max_message, options.send_bytes, options.cork);
     let queue = Queue::new(Limits { events: options.queue_events, bytes: options.queue_bytes });
-    let shared = Arc::new(Shared::new(options.protocol, outbox, queue, ready));
+    // Threads of the host never read: what they would get is no message yet.
+    let reading = Reading::none();
+    let shared = Arc::new(Shared::new(options.protocol, outbox, queue, ready, reading));
     let until = match limit {
         Some(Duration::ZERO) => Some(Instant::now() + DIAL_MAX),
         _ => until,
@@ -75,7 +78,7 @@ pub(super) fn dial(
         discarded: 0,
         is_finished: false,
     };
-    runtime.spawn(driver.run(until));
+    runtime.handle().spawn(driver.run(until));
     Ok(shared)
 }
 
@@ -126,7 +129,7 @@ impl Driver {
             }
         };
         self.has_opened = true;
-        self.shared.update(|state| state.opened(None));
+        self.shared.opened(None);
         while self.cause.is_none() && !self.is_closing() {
             self.step(&mut socket, None).await;
         }
@@ -203,7 +206,7 @@ impl Driver {
         match &self.cause {
             Some(cause) => !cause.is_last,
             None if self.is_closing() => true,
-            None => !(self.shared.is_full() || self.shared.outbox().is_overdrawn()),
+            None => self.shared.may_read(),
         }
     }
 
@@ -227,9 +230,11 @@ impl Driver {
 
     /// What was taken has been sent.
     fn settle(&mut self) {
-        if let Some(queue) = self.shared.outbox().sink().messages() {
+        let mut outbox = self.shared.outbox();
+        if let Some(queue) = outbox.sink().messages() {
             queue.sent(self.taken);
         }
+        self.shared.note_debt(&outbox);
         self.taken = 0;
     }
 

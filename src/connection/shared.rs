@@ -3,20 +3,20 @@
 //! Two locks, always taken in this order, and neither is held across a system
 //! call that can block: `outbox` (what goes out), `state` (everything else).
 
-use std::collections::HashMap;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use tokio::sync::Notify;
 
 use super::deadlines::Deadlines;
+use super::lead::Reading;
 use super::outbox::Outbox;
 use crate::error::{Code, Error, Result};
 use crate::events::{Body, Closed, Event, Outcome, Queue, Text};
 use crate::framing::Piece;
 use crate::message::{self, Frame, Kind, Outgoing, Parsed, Protocol};
-use crate::session::{CallId, Session};
+use crate::session::{CallId, IdMap, Session};
 use crate::sys::park::Bell;
 
 /// How much of an unwanted message is shown.
@@ -29,6 +29,8 @@ pub(super) struct Shared {
     state: Mutex<State>,
     /// Wakes the runtime's side: something changed that it must look at.
     pub driver: Notify,
+    /// Whether we owe the peer so much that it must read first.
+    is_overdrawn: AtomicBool,
     /// Readable while a poll would not have to wait, from the moment that
     /// somebody looks at it.
     pub ready: Bell,
@@ -43,19 +45,14 @@ pub(super) struct State {
     pub pid: Option<i32>,
     pub calls: Session<Call>,
     /// Responses for which a thread is waiting.
-    pub answers: HashMap<CallId, Event>,
+    pub answers: IdMap<Event>,
     pub queue: Queue,
     deadlines: Deadlines,
+    pub reading: Reading,
     /// Since when no event was taken, while the queue is full.
     stalled: Option<Instant>,
-    /// Threads that wait for a response.
-    waiters: Vec<Arc<Bell>>,
     /// Threads that wait for a change of `life`.
     watchers: Vec<Arc<Bell>>,
-    /// Threads that sleep until `ready` is readable.
-    pub sleepers: usize,
-    /// Whether the host has asked for the descriptor of `ready`.
-    pub is_exported: bool,
     is_ready: bool,
 }
 
@@ -98,20 +95,24 @@ pub(super) struct Call {
 }
 
 impl Shared {
-    pub fn new(protocol: Protocol, outbox: Outbox, queue: Queue, ready: Bell) -> Self {
+    pub fn new(
+        protocol: Protocol,
+        outbox: Outbox,
+        queue: Queue,
+        ready: Bell,
+        reading: Reading,
+    ) -> Self {
         let state = State {
             life: Life::Opening,
             has_opened: false,
             pid: None,
             calls: Session::default(),
-            answers: HashMap::new(),
+            answers: IdMap::default(),
             queue,
             deadlines: Deadlines::default(),
+            reading,
             stalled: None,
-            waiters: Vec::new(),
             watchers: Vec::new(),
-            sleepers: 0,
-            is_exported: false,
             is_ready: false,
         };
         Self {
@@ -119,6 +120,7 @@ impl Shared {
             outbox: Mutex::new(outbox),
             state: Mutex::new(state),
             driver: Notify::new(),
+            is_overdrawn: AtomicBool::new(false),
             ready,
             wakes: AtomicU32::new(0),
         }
@@ -143,7 +145,7 @@ impl Shared {
     }
 
     fn tell_readiness(&self, state: &mut State) {
-        if !state.is_exported && state.sleepers == 0 {
+        if !state.reading.is_exported && state.reading.sleepers == 0 {
             return;
         }
         let is_ready = state.has_next() || self.wakes.load(Ordering::SeqCst) > 0;
@@ -176,6 +178,23 @@ impl Shared {
         // `wake` rang the bell without saying so in `is_ready`.
         state.is_ready |= taken;
         taken
+    }
+
+    /// The server runs.
+    pub fn opened(&self, pid: Option<i32>) {
+        self.update(|state| {
+            state.pid = pid;
+            match state.life {
+                Life::Opening => state.life = Life::Open,
+                // What it says on its way out comes behind OPEN, too.
+                Life::Closing(End::Requested) => {}
+                _ => return,
+            }
+            state.has_opened = true;
+            state.queue.push(Body::Open);
+            state.ring_watchers();
+            self.pass_on(state);
+        });
     }
 
     /// Whether reading must stop until the host has taken some events.
@@ -238,7 +257,7 @@ impl Shared {
 
     /// Tell the peer that nobody waits for `id` any more.
     pub fn tell_cancel(&self, id: CallId) {
-        if let Some(cancel) = self.protocol.cancel(id.get()) {
+        if let Some(cancel) = Outgoing::cancel(self.protocol, id.get()) {
             self.send_own(&cancel);
         }
     }
@@ -255,10 +274,21 @@ impl Shared {
     /// runtime's, and so is a broken pipe.
     pub fn release(&self, outbox: MutexGuard<'_, Outbox>, sent: &Result<()>) {
         let is_waiting = outbox.is_waiting();
+        self.note_debt(&outbox);
         drop(outbox);
         if is_waiting || sent.is_err() {
             self.driver.notify_one();
         }
+    }
+
+    /// Note whether the peer must read before we do.
+    pub fn note_debt(&self, outbox: &Outbox) {
+        self.is_overdrawn.store(outbox.is_overdrawn(), Ordering::Relaxed);
+    }
+
+    /// Whether the peer must read before we do.
+    pub fn is_overdrawn(&self) -> bool {
+        self.is_overdrawn.load(Ordering::Relaxed)
     }
 
     /// Begin to end the connection: no call is pending afterwards. Does nothing
@@ -275,6 +305,7 @@ impl Shared {
                 state.life = Life::Closing(end);
                 state.end_all(&reason);
                 state.ring_watchers();
+                self.drain(state);
             }
         });
         self.driver.notify_one();
@@ -296,17 +327,6 @@ impl State {
     /// Whether a poll would give an event, or say that there will be none.
     pub fn has_next(&self) -> bool {
         !self.queue.is_empty() || self.queue.is_over()
-    }
-
-    /// The server runs.
-    pub fn opened(&mut self, pid: Option<i32>) {
-        self.pid = pid;
-        if matches!(self.life, Life::Opening) {
-            self.life = Life::Open;
-            self.has_opened = true;
-            self.queue.push(Body::Open);
-            self.ring_watchers();
-        }
     }
 
     /// Whether a call or notification may be sent.
@@ -344,8 +364,8 @@ impl State {
     fn note_added(&mut self) {
         if self.stalled.is_none() && self.queue.is_full() {
             self.stalled = Some(Instant::now());
-            // They have a second from now.
-            self.waiters.iter().for_each(|waiter| waiter.ring());
+            // Who waits for an answer has a second from now.
+            self.reading.ring_all();
         }
     }
 
@@ -409,11 +429,7 @@ impl State {
 
     /// Take back a call that was never sent. `false`: it has ended meanwhile.
     pub fn forget(&mut self, id: CallId) -> bool {
-        let call = self.calls.end(id);
-        if let Some(waiter) = call.as_ref().and_then(|call| call.waiter.as_ref()) {
-            self.remove_waiter(waiter);
-        }
-        call.is_some()
+        self.calls.end(id).is_some()
     }
 
     /// End the call `id` at `at`. Whether that is now the first deadline.
@@ -426,18 +442,6 @@ impl State {
     /// The first deadline.
     pub fn next_deadline(&self) -> Option<Instant> {
         self.deadlines.next()
-    }
-
-    /// Count `waiter` among those that must hear of a full queue.
-    pub fn add_waiter(&mut self, waiter: &Arc<Bell>) {
-        self.waiters.push(Arc::clone(waiter));
-    }
-
-    /// The reverse of [`State::add_waiter`].
-    pub fn remove_waiter(&mut self, waiter: &Arc<Bell>) {
-        if let Some(index) = self.waiters.iter().position(|other| Arc::ptr_eq(other, waiter)) {
-            self.waiters.swap_remove(index);
-        }
     }
 
     /// Ring `watcher` when `life` changes, once.

@@ -5,6 +5,7 @@ use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::lead::{Eagerness, Lead, Look, Sleeper, interrupted, no_sleep};
 use super::shared::{Life, STALL_MAX, State, timeout};
 use super::{Answer, Connection, Event};
 use crate::error::{Code, Error, Result};
@@ -13,15 +14,6 @@ use crate::session::CallId;
 use crate::sys::io::{Woken, deadline, wait_readable};
 use crate::sys::park::{self, Bell};
 
-/// What a look at the queue found.
-enum Look {
-    Event(events::Event),
-    Woken,
-    Over,
-    Nothing,
-    Sleep,
-}
-
 impl Connection {
     /// Take the next event; `None` when `limit` passes.
     ///
@@ -29,48 +21,29 @@ impl Connection {
     /// or [`Connection::wake`] was called.
     pub fn poll(&self, limit: Option<Duration>) -> Result<Option<Event>> {
         let until = deadline(limit);
+        let bell = park::parker().map_err(|e| no_sleep(&e))?;
         self.uncork();
-        loop {
-            match self.look(until) {
-                Look::Event(event) => return Ok(Some(self.event(event))),
-                Look::Woken => return Err(interrupted("leash_wake was called")),
-                Look::Over => return Err(Error::new(Code::Closed, "the last event was taken")),
-                Look::Nothing => return Ok(None),
-                Look::Sleep => {}
-            }
-            let woken = wait_readable(&[self.shared.ready.as_fd()], until);
-            self.shared.state().sleepers -= 1;
-            if woken.map_err(|e| no_sleep(&e))? == Woken::Signal {
-                return Err(interrupted("a signal handler ran"));
-            }
-        }
-    }
-
-    fn look(&self, until: Option<Instant>) -> Look {
-        let mut has_room = false;
-        let look = self.shared.update(|state| {
-            if self.shared.take_wake(state) {
-                return Look::Woken;
-            }
-            let was_full = state.queue.is_full();
-            if let Some(event) = state.take_next() {
-                has_room = was_full && !state.queue.is_full();
-                return Look::Event(event);
-            }
-            if state.queue.is_over() {
-                return Look::Over;
-            }
-            if is_past(until) {
-                return Look::Nothing;
-            }
-            state.sleepers += 1;
-            Look::Sleep
-        });
-        if has_room {
-            // Reading had stopped.
-            self.shared.driver.notify_one();
-        }
-        look
+        let is_glance = limit == Some(Duration::ZERO);
+        let eagerness = if is_glance { Eagerness::Glance } else { Eagerness::Patient };
+        let sleeper = Sleeper { bell: &bell, wants_events: true, eagerness };
+        let event =
+            self.shared.wait_for(Lead::none(&self.shared), sleeper, |state, is_late| {
+                if self.shared.take_wake(state) {
+                    let woken = Error::new(Code::Interrupted, "leash_wake was called");
+                    return Look::Found(Err(woken));
+                }
+                if let Some(event) = state.take_next() {
+                    return Look::Found(Ok(Some(event)));
+                }
+                if state.queue.is_over() {
+                    return Look::Found(Err(Error::new(Code::Closed, "the last event was taken")));
+                }
+                if is_late {
+                    return Look::Found(Ok(None));
+                }
+                Look::Nothing { until }
+            })??;
+        Ok(event.map(|event| self.event(event)))
     }
 
     /// Wait for the response of a submitted call; `None` when `limit` passes:
@@ -85,12 +58,11 @@ impl Connection {
         if let Some(event) = self.shared.update(|state| claim(state, id, &bell))? {
             return Ok(Some(self.event(event)));
         }
-        let release = |state: &mut State| {
+        let event = self.answer(Lead::none(&self.shared), id, until, &bell, |state| {
             if let Some(call) = state.calls.get_mut(id) {
                 call.waiter = None;
             }
-        };
-        let event = self.answer(id, until, &bell, release)?;
+        })?;
         Ok(event.map(|event| self.event(event)))
     }
 
@@ -107,9 +79,11 @@ impl Connection {
     ) -> Result<Event> {
         let until = deadline(limit);
         let bell = park::parker().map_err(|e| no_sleep(&e))?;
-        let id = self.request(method, params, 0, Answer::Awaited { by: Arc::clone(&bell) })?;
+        let mut lead = Lead::none(&self.shared);
+        let awaited = Answer::Awaited { by: &bell, lead: &mut lead };
+        let id = self.request(method, params, 0, awaited)?;
         let mut cancel = None;
-        let answer = self.answer(id, until, &bell, |state| {
+        let answer = self.answer(lead, id, until, &bell, |state| {
             cancel = state.calls.end(id).filter(|call| !call.is_initialize).map(|_| id);
         });
         cancel.into_iter().for_each(|id| self.shared.tell_cancel(id));
@@ -123,46 +97,45 @@ impl Connection {
     /// `release` says what becomes of the call, in the same moment.
     fn answer(
         &self,
+        lead: Lead<'_>,
         id: CallId,
         until: Option<Instant>,
         bell: &Arc<Bell>,
         release: impl FnOnce(&mut State),
     ) -> Result<Option<events::Event>> {
-        let slept = self.sleep_for(id, until, bell);
-        self.shared.update(|state| {
-            state.remove_waiter(bell);
+        let mut stall_begun = None;
+        let mut release = Some(release);
+        let mut end = |state: &mut State| release.take().into_iter().for_each(|end| end(state));
+        // The lead is there only right after the request.
+        let eagerness = if lead.leads() { Eagerness::Spin } else { Eagerness::Patient };
+        let sleeper = Sleeper { bell, wants_events: false, eagerness };
+        let slept = self.shared.wait_for(lead, sleeper, |state, is_late| {
             if let Some(event) = state.answers.remove(&id) {
-                return Ok(Some(event));
+                return Look::Found(Ok(Some(event)));
             }
-            release(state);
-            slept.map(|()| None)
-        })
-    }
-
-    /// Sleep until the response of `id` is there, or until `until`.
-    fn sleep_for(&self, id: CallId, until: Option<Instant>, bell: &Bell) -> Result<()> {
-        let begun = Instant::now();
-        loop {
-            let stall = {
-                let state = self.shared.state();
-                if state.answers.contains_key(&id) || is_past(until) {
-                    return Ok(());
+            // A stall that began before this wait begins with it.
+            let stall = state
+                .stalled()
+                .map(|since| since.max(*stall_begun.get_or_insert_with(Instant::now)) + STALL_MAX);
+            if is_late && is_past(until) {
+                end(state);
+                return Look::Found(Ok(None));
+            }
+            if is_late && is_past(stall) {
+                end(state);
+                return Look::Found(Err(stalled()));
+            }
+            Look::Nothing { until: first(until, stall) }
+        });
+        slept.unwrap_or_else(|interrupted| {
+            self.shared.update(|state| match state.answers.remove(&id) {
+                Some(event) => Ok(Some(event)),
+                None => {
+                    end(state);
+                    Err(interrupted)
                 }
-                state.stalled().map(|since| since.max(begun) + STALL_MAX)
-            };
-            if is_past(stall) {
-                return Err(Error::new(
-                    Code::Full,
-                    "the answer may sit behind unread events: take some with leash_poll",
-                ));
-            }
-            let woken = wait_readable(&[bell.as_fd()], first(until, stall));
-            match woken.map_err(|e| no_sleep(&e))? {
-                Woken::Ready => bell.mute(),
-                Woken::Timeout => {}
-                Woken::Signal => return Err(interrupted("a signal handler ran")),
-            }
-        }
+            })
+        })
     }
 
     pub(super) fn wait_open(&self, until: Option<Instant>) -> Result<()> {
@@ -205,10 +178,10 @@ impl Connection {
                 }
                 state.add_watcher(&bell);
             }
-            match wait_readable(&[bell.as_fd()], until).map_err(|e| no_sleep(&e))? {
-                Woken::Ready => bell.mute(),
+            match wait_readable([Some(bell.as_fd())], until).map_err(|e| no_sleep(&e))? {
+                Woken::Ready(_) => bell.mute(),
                 Woken::Timeout => {}
-                Woken::Signal => return Err(interrupted("a signal handler ran")),
+                Woken::Signal => return Err(interrupted()),
             }
         }
     }
@@ -237,7 +210,6 @@ fn claim(state: &mut State, id: CallId, bell: &Arc<Bell>) -> Result<Option<event
     match state.calls.get_mut(id) {
         Some(call) if call.waiter.is_none() => {
             call.waiter = Some(Arc::clone(bell));
-            state.add_waiter(bell);
             Ok(None)
         }
         Some(_) => Err(Error::new(Code::State, "another thread waits for this call")),
@@ -253,10 +225,7 @@ fn first(a: Option<Instant>, b: Option<Instant>) -> Option<Instant> {
     a.into_iter().chain(b).min()
 }
 
-fn interrupted(why: &'static str) -> Error {
-    Error::new(Code::Interrupted, why)
-}
-
-fn no_sleep(e: &std::io::Error) -> Error {
-    Error::os(Code::NoMemory, "cannot get a descriptor to wait on", e)
+fn stalled() -> Error {
+    let text = "the answer may sit behind unread events: take some with leash_poll";
+    Error::new(Code::Full, text)
 }

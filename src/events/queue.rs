@@ -1,10 +1,10 @@
 //! Events in the order of their arrival, of which one can also be taken out of
 //! order: the response that a thread waits for.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 
 use super::{Body, Closed, Event, Text};
-use crate::session::CallId;
+use crate::session::{CallId, IdMap};
 
 /// The unread events of a connection.
 ///
@@ -20,7 +20,7 @@ pub struct Queue {
     /// How many `items` are events.
     unread: usize,
     /// Unread responses, by their call.
-    responses: HashMap<CallId, i64>,
+    responses: IdMap<i64>,
     /// Unread lines of stderr, by their number.
     stderr: VecDeque<i64>,
     /// Lines lost since the last one that is still here.
@@ -53,7 +53,7 @@ impl Queue {
             items: VecDeque::new(),
             first: 1,
             unread: 0,
-            responses: HashMap::new(),
+            responses: IdMap::default(),
             stderr: VecDeque::new(),
             lost: 0,
             messages: Load::default(),

@@ -1,8 +1,10 @@
 //! Finding the parts of a message without building JSON values.
 
+use std::borrow::Cow;
 use std::ops::Range;
 
 use memchr::{memchr, memchr2};
+use wide::u8x64;
 
 /// Where a part is: `bytes[start..end]`. Inside a frame there is always a byte
 /// at `end`: a value is followed by a comma, a brace or white space, and the
@@ -39,8 +41,14 @@ pub struct ErrorParts {
 
 /// Whether it can be JSON text at all: UTF-8 without a raw NUL.
 pub fn is_text(bytes: &[u8]) -> bool {
-    memchr(0, bytes).is_none() && std::str::from_utf8(bytes).is_ok()
+    if bytes.len() <= SHORT && bytes.iter().all(|b| (1..0x80).contains(b)) {
+        return true;
+    }
+    memchr(0, bytes).is_none() && simdutf8::basic::from_utf8(bytes).is_ok()
 }
+
+/// Up to here a plain loop is faster than anything that has to be set up.
+const SHORT: usize = 64;
 
 /// The elements of a batch; `None` when the text is not a whole array, or an
 /// empty one, which is no batch.
@@ -215,19 +223,27 @@ impl<'a> Scanner<'a> {
     }
 
     /// The name of a member, in its plain form.
-    fn key(&mut self) -> Option<std::borrow::Cow<'a, [u8]>> {
-        self.blanks();
-        let value = self.quoted()?;
-        let mut content = string(self.bytes, value)?;
-        let raw = &self.bytes[content.range()];
-        if memchr(b'\\', raw).is_none() {
-            return Some(raw.into());
+    fn key(&mut self) -> Option<Cow<'a, [u8]>> {
+        self.eat(b'"')?;
+        let rest = &self.bytes[self.at..];
+        let special = |b: &u8| matches!(b, b'"' | b'\\' | 0..0x20);
+        let length = rest.iter().position(special)?;
+        if rest[length] == b'"' {
+            self.at += length + 1;
+            return Some(rest[..length].into());
         }
-        let mut plain = raw.to_vec();
-        content = Span { start: 0, end: plain.len() };
+        self.escaped_key().map(Cow::Owned)
+    }
+
+    /// The rare name that has an escape in it. Its quote has been read.
+    fn escaped_key(&mut self) -> Option<Vec<u8>> {
+        self.at -= 1;
+        let value = self.quoted()?;
+        let mut plain = self.bytes[string(self.bytes, value)?.range()].to_vec();
+        let mut content = Span { start: 0, end: plain.len() };
         unescape(&mut plain, &mut content);
         plain.truncate(content.end);
-        Some(plain.into())
+        Some(plain)
     }
 
     /// The value ahead.
@@ -254,23 +270,21 @@ impl<'a> Scanner<'a> {
     fn nested(&mut self) -> Option<Span> {
         let start = self.at;
         let mut open = Brackets::default();
-        loop {
+        while self.at < start + SHORT {
             let byte = *self.bytes.get(self.at)?;
             self.at += 1;
             match byte {
                 b'"' => self.at = string_end(self.bytes, self.at)?,
-                b'{' | b'[' => open.push(byte == b'{'),
-                b'}' | b']' => {
-                    if open.pop()? != (byte == b'}') {
-                        return None;
-                    }
-                    if open.depth == 0 {
+                b'{' | b'[' | b'}' | b']' => {
+                    if open.follow(byte)? {
                         return Some(Span { start, end: self.at });
                     }
                 }
                 _ => {}
             }
         }
+        self.at = nested_end(self.bytes, self.at, open)?;
+        Some(Span { start, end: self.at })
     }
 
     /// The number, true, false or null ahead.
@@ -287,8 +301,9 @@ impl<'a> Scanner<'a> {
     }
 
     fn blanks(&mut self) {
-        let blank = |b: &u8| matches!(b, b' ' | b'\t' | b'\r' | b'\n');
-        self.at += self.bytes[self.at..].iter().take_while(|b| blank(b)).count();
+        while let Some(b' ' | b'\t' | b'\r' | b'\n') = self.bytes.get(self.at) {
+            self.at += 1;
+        }
     }
 
     fn next(&mut self) -> Option<u8> {
@@ -314,11 +329,110 @@ impl<'a> Scanner<'a> {
 fn string_end(bytes: &[u8], from: usize) -> Option<usize> {
     let mut at = from;
     loop {
-        at += memchr2(b'"', b'\\', bytes.get(at..)?)?;
+        let rest = bytes.get(at..)?;
+        let special = |b: &u8| matches!(b, b'"' | b'\\');
+        at += match rest.iter().take(SHORT / 4).position(special) {
+            Some(near) => near,
+            None => memchr2(b'"', b'\\', rest)?,
+        };
         if bytes[at] == b'"' {
             return Some(at + 1);
         }
         at += 2;
+    }
+}
+
+/// The place behind the bracket that closes the last of the `open` ones; `from`
+/// is outside of strings.
+fn nested_end(bytes: &[u8], from: usize, mut open: Brackets) -> Option<usize> {
+    let mut strings = Strings::default();
+    for (index, block) in bytes[from..].chunks(BLOCK).enumerate() {
+        let start = from + index * BLOCK;
+        let marks = Marks::of(block);
+        let mut brackets = marks.brackets & !strings.inside(marks.quotes, marks.backslashes);
+        while brackets != 0 {
+            let at = start + brackets.trailing_zeros() as usize;
+            if open.follow(bytes[at])? {
+                return Some(at + 1);
+            }
+            brackets &= brackets - 1;
+        }
+    }
+    None
+}
+
+/// As many bytes as one word has bits.
+const BLOCK: usize = 64;
+
+/// Where in a block something is: bit n for byte n.
+struct Marks {
+    quotes: u64,
+    backslashes: u64,
+    brackets: u64,
+}
+
+impl Marks {
+    fn of(block: &[u8]) -> Self {
+        let mut padded = [b' '; BLOCK];
+        let whole = match block.try_into() {
+            Ok(whole) => whole,
+            Err(_) => {
+                padded[..block.len()].copy_from_slice(block);
+                padded
+            }
+        };
+        let bytes = u8x64::new(whole);
+        let equal = |byte: u8| bytes.simd_eq(u8x64::splat(byte)).to_bitmask();
+        // One bit tells each brace from its bracket.
+        let folded = bytes | u8x64::splat(0x20);
+        let open_or_close = folded.simd_eq(u8x64::splat(b'{')) | folded.simd_eq(u8x64::splat(b'}'));
+        Self {
+            quotes: equal(b'"'),
+            backslashes: equal(b'\\'),
+            brackets: open_or_close.to_bitmask(),
+        }
+    }
+}
+
+/// Whether the scan is inside of a string, from block to block.
+#[derive(Default)]
+struct Strings {
+    is_inside: bool,
+    is_escaped: bool,
+}
+
+impl Strings {
+    /// The bytes of a block that are inside of strings, or open one.
+    fn inside(&mut self, quotes: u64, backslashes: u64) -> u64 {
+        let quotes = quotes & !self.escaped(backslashes);
+        // Each bit becomes the parity of the quotes up to it.
+        let mut inside = quotes;
+        for shift in [1, 2, 4, 8, 16, 32] {
+            inside ^= inside << shift;
+        }
+        if self.is_inside {
+            inside = !inside;
+        }
+        self.is_inside = inside >> 63 == 1;
+        inside
+    }
+
+    /// The bytes behind a backslash that counts. Outside of strings there is
+    /// none in good JSON, and in bad JSON it does not matter.
+    fn escaped(&mut self, mut backslashes: u64) -> u64 {
+        let mut escaped = u64::from(std::mem::take(&mut self.is_escaped));
+        backslashes &= !escaped;
+        while backslashes != 0 {
+            let at = backslashes.trailing_zeros();
+            if at == 63 {
+                self.is_escaped = true;
+                break;
+            }
+            escaped |= 2 << at;
+            // The one behind it is plain, also when it is a backslash.
+            backslashes &= !(3 << at);
+        }
+        escaped
     }
 }
 
@@ -359,6 +473,17 @@ struct Brackets {
 }
 
 impl Brackets {
+    /// Go through one bracket. Whether it closed the first one; `None`: it
+    /// closes none, or one of the other kind.
+    fn follow(&mut self, bracket: u8) -> Option<bool> {
+        match bracket {
+            b'{' | b'[' => self.push(bracket == b'{'),
+            _ if self.pop()? != (bracket == b'}') => return None,
+            _ => {}
+        }
+        Some(self.depth == 0)
+    }
+
     fn push(&mut self, object: bool) {
         if self.depth > 0 && self.depth % 64 == 0 {
             self.far.push(self.near);
@@ -391,6 +516,36 @@ mod tests {
             (0..depth).for_each(|n| open.push(kind(n)));
             assert!((0..depth).rev().all(|n| open.pop() == Some(kind(n))), "{depth}");
             assert_eq!(open.pop(), None);
+        }
+    }
+
+    /// What `nested_end` has to find, byte by byte.
+    fn nested_end_slowly(bytes: &[u8]) -> Option<usize> {
+        let mut open = Brackets::default();
+        let mut at = 0;
+        loop {
+            match *bytes.get(at)? {
+                b'"' => at = string_end(bytes, at + 1)? - 1,
+                bracket @ (b'{' | b'[' | b'}' | b']') if open.follow(bracket)? => {
+                    return Some(at + 1);
+                }
+                _ => {}
+            }
+            at += 1;
+        }
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn blocks_find_what_bytes_find(
+            text in "[\\[\\]][ a\\[\\]{}]{0,80}(\"([a\\[}]|\\\\[\\\\\"u]){0,70}\"[ \\[\\]{}]{0,60}){0,6}",
+        ) {
+            let bytes = text.as_bytes();
+            let slow = nested_end_slowly(bytes);
+            proptest::prop_assert_eq!(nested_end(bytes, 0, Brackets::default()), slow);
+            let start = Span { start: 0, end: slow.unwrap_or(0) };
+            let mut scanner = Scanner { bytes, at: 0 };
+            proptest::prop_assert_eq!(scanner.nested(), slow.map(|_| start));
         }
     }
 

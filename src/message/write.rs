@@ -1,7 +1,6 @@
 //! Messages that we send.
 
 use std::borrow::Cow;
-use std::fmt::Write as _;
 
 use memchr::memchr2;
 use serde::de::IgnoredAny;
@@ -50,51 +49,56 @@ impl Protocol {
             Framing::ContentLength => json.into(),
         }
     }
-
-    /// The notification that gives up a call, where the protocol has one: a
-    /// server that does not know it may fall silent.
-    pub fn cancel(self, id: i64) -> Option<Outgoing<'static>> {
-        let (method, member) = match self {
-            Self::JsonRpc | Self::Bare => return None,
-            Self::Mcp => ("notifications/cancelled", "requestId"),
-            Self::Acp => ("$/cancel_request", "requestId"),
-            Self::Lsp => ("$/cancelRequest", "id"),
-        };
-        let params = format!(r#"{{"{member}":{id}}}"#);
-        Some(Outgoing::new(self, format!(r#""method":"{method}","params":{params}"#), None))
-    }
 }
 
-/// A message to send: what is before the host's JSON, that JSON, and the end.
+/// A message to send, with its framing.
+///
+/// Its text is made in a buffer that the sender keeps for that; only a large
+/// payload stays where the host has it.
 pub struct Outgoing<'a> {
-    head: String,
-    body: Option<Cow<'a, [u8]>>,
+    text: Vec<u8>,
+    payload: Option<Cow<'a, [u8]>>,
     tail: &'static str,
-    framing: Framing,
+    /// Of the message, without framing.
+    length: usize,
 }
+
+/// A payload up to this size is copied behind its head: cheaper than to tell
+/// the kernel of two places.
+const COPIED_MAX: usize = 4096;
 
 impl<'a> Outgoing<'a> {
     /// A request. `params` went through [`Protocol::wire`].
     pub fn request(
+        buffer: Vec<u8>,
         protocol: Protocol,
         id: i64,
         method: &str,
         params: Option<Cow<'a, [u8]>>,
     ) -> Self {
-        let head = format!(r#""id":{id},"method":{}"#, quoted(method));
-        Self::with(protocol, head, "params", params)
+        let mut text = Text::new(buffer, protocol);
+        text.raw(r#""id":"#).integer(id).raw(r#","method":"#).quoted(method);
+        text.payload("params", params, "}")
     }
 
     /// A notification. `params` went through [`Protocol::wire`].
-    pub fn notification(protocol: Protocol, method: &str, params: Option<Cow<'a, [u8]>>) -> Self {
-        Self::with(protocol, format!(r#""method":{}"#, quoted(method)), "params", params)
+    pub fn notification(
+        buffer: Vec<u8>,
+        protocol: Protocol,
+        method: &str,
+        params: Option<Cow<'a, [u8]>>,
+    ) -> Self {
+        let mut text = Text::new(buffer, protocol);
+        text.raw(r#""method":"#).quoted(method);
+        text.payload("params", params, "}")
     }
 
-    /// The answer to a request of the peer. `result` went
-    /// through [`Protocol::wire`].
+    /// The answer to a request of the peer. `result` went through
+    /// [`Protocol::wire`].
     pub fn reply(protocol: Protocol, peer_id: &str, result: Option<Cow<'a, [u8]>>) -> Self {
-        let result = result.unwrap_or(Cow::Borrowed(b"null"));
-        Self::with(protocol, format!(r#""id":{peer_id}"#), "result", Some(result))
+        let mut text = Text::new(Vec::new(), protocol);
+        text.raw(r#""id":"#).raw(peer_id);
+        text.payload("result", Some(result.unwrap_or(Cow::Borrowed(b"null"))), "}")
     }
 
     /// The refusal of a request of the peer. `data` went through
@@ -106,65 +110,114 @@ impl<'a> Outgoing<'a> {
         message: &str,
         data: Option<Cow<'a, [u8]>>,
     ) -> Self {
-        let message = quoted(message);
-        let head = format!(r#""id":{peer_id},"error":{{"code":{code},"message":{message}"#);
-        Self { tail: "}}", ..Self::with(protocol, head, "data", data) }
+        let mut text = Text::new(Vec::new(), protocol);
+        text.raw(r#""id":"#).raw(peer_id).raw(r#","error":{"code":"#).integer(code);
+        text.raw(r#","message":"#).quoted(message);
+        text.payload("data", data, "}}")
     }
 
-    fn with(protocol: Protocol, mut head: String, name: &str, body: Option<Cow<'a, [u8]>>) -> Self {
-        if body.is_some() {
-            let _ = write!(head, r#","{name}":"#);
-        }
-        Self::new(protocol, head, body)
-    }
-
-    fn new(protocol: Protocol, head: String, body: Option<Cow<'a, [u8]>>) -> Self {
-        let framing = protocol.framing();
-        Self { head: format!("{}{head}", protocol.opening()), body, tail: "}", framing }
+    /// The notification that gives up the call `id`, where the protocol has
+    /// one: a server that does not know it may fall silent.
+    pub fn cancel(protocol: Protocol, id: i64) -> Option<Self> {
+        let (method, member) = match protocol {
+            Protocol::JsonRpc | Protocol::Bare => return None,
+            Protocol::Mcp => ("notifications/cancelled", "requestId"),
+            Protocol::Acp => ("$/cancel_request", "requestId"),
+            Protocol::Lsp => ("$/cancelRequest", "id"),
+        };
+        let mut text = Text::new(Vec::new(), protocol);
+        text.raw(r#""method":"#).quoted(method).raw(r#","params":{""#).raw(member);
+        text.raw(r#"":"#).integer(id).raw("}");
+        Some(text.payload("", None, "}"))
     }
 
     /// Its length, without framing.
-    pub fn len(&self) -> usize {
-        self.head.len() + self.body().len() + self.tail.len()
+    pub fn length(&self) -> usize {
+        self.length
     }
 
-    fn body(&self) -> &[u8] {
-        self.body.as_deref().unwrap_or_default()
-    }
-
-    /// The message alone, in parts, for a transport that keeps messages apart.
+    /// What goes on a byte stream, one after the other.
     pub fn parts(&self) -> [&[u8]; 3] {
-        [self.head.as_bytes(), self.body(), self.tail.as_bytes()]
+        [&self.text, self.payload.as_deref().unwrap_or_default(), self.tail.as_bytes()]
     }
 
-    /// What goes on a byte stream, in parts.
-    pub fn framed(&self) -> Framed<'_> {
-        let (header, end) = match self.framing {
-            Framing::Lines => (String::new(), "\n"),
-            Framing::ContentLength => (format!("Content-Length: {}\r\n\r\n", self.len()), ""),
+    /// The message alone, for a transport that keeps messages apart.
+    pub fn unframed(&self) -> [&[u8]; 3] {
+        let [head, payload, tail] = self.parts();
+        let framing = head.len() + payload.len() + tail.len() - self.length;
+        // Either a header is before the first brace, or a newline behind the
+        // last one.
+        if head.first() != Some(&b'{') {
+            return [&head[framing..], payload, tail];
+        }
+        match tail.len() {
+            0 => [&head[..head.len() - framing], payload, tail],
+            length => [head, payload, &tail[..length - framing]],
+        }
+    }
+
+    /// The buffer that it was made in.
+    pub fn into_buffer(self) -> Vec<u8> {
+        self.text
+    }
+}
+
+/// A message in the making.
+struct Text {
+    bytes: Vec<u8>,
+    framing: Framing,
+}
+
+impl Text {
+    fn new(mut buffer: Vec<u8>, protocol: Protocol) -> Self {
+        buffer.clear();
+        buffer.extend_from_slice(protocol.opening().as_bytes());
+        Self { bytes: buffer, framing: protocol.framing() }
+    }
+
+    fn raw(&mut self, text: &str) -> &mut Self {
+        self.bytes.extend_from_slice(text.as_bytes());
+        self
+    }
+
+    fn integer(&mut self, number: i64) -> &mut Self {
+        self.raw(itoa::Buffer::new().format(number))
+    }
+
+    fn quoted(&mut self, text: &str) -> &mut Self {
+        // Writing a string into memory cannot fail.
+        let _ = serde_json::to_writer(&mut self.bytes, text);
+        self
+    }
+
+    /// Add the payload as the member `name`, close the message with `end`, and
+    /// frame it.
+    fn payload<'a>(
+        mut self,
+        name: &str,
+        payload: Option<Cow<'a, [u8]>>,
+        end: &'static str,
+    ) -> Outgoing<'a> {
+        if payload.is_some() {
+            self.raw(",\"").raw(name).raw("\":");
+        }
+        let size = payload.as_ref().map_or(0, |payload| payload.len());
+        let length = self.bytes.len() + size + end.len();
+        if self.framing == Framing::ContentLength {
+            let header = format!("Content-Length: {length}\r\n\r\n");
+            self.bytes.splice(0..0, header.into_bytes());
+        }
+        let tail = match (self.framing, end) {
+            (Framing::ContentLength, _) => end,
+            (Framing::Lines, "}") => "}\n",
+            (Framing::Lines, _) => "}}\n",
         };
-        Framed { header, message: self, end }
-    }
-}
-
-/// A message and its framing.
-pub struct Framed<'a> {
-    header: String,
-    message: &'a Outgoing<'a>,
-    end: &'static str,
-}
-
-impl Framed<'_> {
-    /// The parts to write, one after the other.
-    pub fn parts(&self) -> [&[u8]; 5] {
-        let Outgoing { head, tail, .. } = self.message;
-        [
-            self.header.as_bytes(),
-            head.as_bytes(),
-            self.message.body(),
-            tail.as_bytes(),
-            self.end.as_bytes(),
-        ]
+        if size > COPIED_MAX {
+            return Outgoing { text: self.bytes, payload, tail, length };
+        }
+        self.bytes.extend_from_slice(payload.as_deref().unwrap_or_default());
+        self.raw(tail);
+        Outgoing { text: self.bytes, payload: None, tail: "", length }
     }
 }
 
@@ -174,10 +227,6 @@ fn one_line(json: &[u8]) -> Cow<'_, [u8]> {
         return json.into();
     }
     json.iter().map(|b| if matches!(b, b'\r' | b'\n') { b' ' } else { *b }).collect()
-}
-
-fn quoted(text: &str) -> String {
-    serde_json::Value::from(text).to_string()
 }
 
 /// Check JSON that the host hands us as params: an array or an object.
@@ -208,14 +257,35 @@ mod tests {
     use super::*;
 
     fn text(message: &Outgoing<'_>) -> String {
-        String::from_utf8(message.framed().parts().concat()).unwrap()
+        String::from_utf8(message.parts().concat()).unwrap()
+    }
+
+    #[test]
+    fn a_message_can_do_without_its_framing() {
+        for protocol in [Protocol::JsonRpc, Protocol::Bare, Protocol::Lsp] {
+            for size in [1, COPIED_MAX, COPIED_MAX + 1] {
+                let data = format!("[{:?}]", "x".repeat(size));
+                let params = || Some(Cow::Borrowed(data.as_bytes()));
+                let messages = [
+                    Outgoing::request(Vec::new(), protocol, 1, "m", params()),
+                    Outgoing::notification(Vec::new(), protocol, "m", None),
+                    Outgoing::refusal(protocol, "1", 2, "no", params()),
+                ];
+                for message in messages {
+                    let text = message.unframed().concat();
+                    assert_eq!(text.len(), message.length());
+                    assert!(serde_json::from_slice::<IgnoredAny>(&text).is_ok());
+                    assert_eq!((text.first(), text.last()), (Some(&b'{'), Some(&b'}')));
+                }
+            }
+        }
     }
 
     #[test]
     fn each_protocol_has_its_framing_and_members() {
         let request = |protocol: Protocol| {
             let params = Some(protocol.wire(b"{\"a\":\r\n1}"));
-            text(&Outgoing::request(protocol, 1, "m", params))
+            text(&Outgoing::request(vec![9], protocol, 1, "m", params))
         };
         let line = "{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"m\",\"params\":{\"a\":  1}}\n";
         for protocol in [Protocol::JsonRpc, Protocol::Mcp, Protocol::Acp] {
@@ -224,6 +294,21 @@ mod tests {
         assert_eq!(request(Protocol::Bare), "{\"id\":1,\"method\":\"m\",\"params\":{\"a\":  1}}\n");
         let body = line.trim_end().replace("  ", "\r\n");
         assert_eq!(request(Protocol::Lsp), format!("Content-Length: {}\r\n\r\n{body}", body.len()));
+    }
+
+    #[test]
+    fn a_large_payload_stays_where_it_is() {
+        for protocol in [Protocol::Bare, Protocol::Lsp] {
+            let params = format!("[\"{}\"]", "x".repeat(COPIED_MAX));
+            let wire = protocol.wire(params.as_bytes());
+            let place = wire.as_ptr();
+            let message = Outgoing::notification(Vec::new(), protocol, "m", Some(wire));
+            assert_eq!(message.parts()[1].as_ptr(), place);
+            let whole = format!("{{\"method\":\"m\",\"params\":{params}}}");
+            assert!(text(&message).trim_end().ends_with(&whole[1..]));
+            let opening = protocol.opening().len() - 1;
+            assert_eq!(message.length(), whole.len() + opening);
+        }
     }
 
     #[test]
@@ -245,16 +330,15 @@ mod tests {
 
     #[test]
     fn cancel_is_sent_only_where_it_is_known() {
-        let cancel = |protocol: Protocol| protocol.cancel(7).map(|message| text(&message));
+        let cancel = |protocol| Outgoing::cancel(protocol, 7).map(|message| text(&message));
         assert_eq!(cancel(Protocol::JsonRpc), None);
         assert_eq!(cancel(Protocol::Bare), None);
-        assert!(cancel(Protocol::Mcp).unwrap().contains(r#""params":{"requestId":7}}"#));
-        assert!(
-            cancel(Protocol::Acp)
-                .unwrap()
-                .contains(r#"$/cancel_request","params":{"requestId":7}"#)
-        );
-        assert!(cancel(Protocol::Lsp).unwrap().ends_with(r#"$/cancelRequest","params":{"id":7}}"#));
+        let mcp = r#""method":"notifications/cancelled","params":{"requestId":7}}"#;
+        assert!(cancel(Protocol::Mcp).unwrap().trim_end().ends_with(mcp));
+        let acp = r#""method":"$/cancel_request","params":{"requestId":7}}"#;
+        assert!(cancel(Protocol::Acp).unwrap().trim_end().ends_with(acp));
+        let lsp = r#""method":"$/cancelRequest","params":{"id":7}}"#;
+        assert!(cancel(Protocol::Lsp).unwrap().ends_with(lsp));
     }
 
     #[test]

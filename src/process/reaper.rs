@@ -42,7 +42,7 @@ impl Drop for Adopted {
 fn ended(guard: BorrowedFd<'_>) -> bool {
     // A pidfd becomes readable when its process has ended. Whatever ends the
     // wait, the system call below has the last word.
-    let _ = sys::io::wait_readable(&[guard], Some(Instant::now() + ENDING));
+    let _ = sys::io::wait_readable([Some(guard)], Some(Instant::now() + ENDING));
     pidfd::reap(&guard)
 }
 

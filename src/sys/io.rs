@@ -5,14 +5,11 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use nix::errno::Errno;
-use nix::poll::{PollFd, PollFlags, PollTimeout};
-
-/// What ended a wait.
+/// What ended a wait for `N` descriptors.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Woken {
-    /// A descriptor is ready.
-    Ready,
+pub enum Woken<const N: usize> {
+    /// Some are readable, or have ended: these.
+    Ready([bool; N]),
     /// The deadline passed.
     Timeout,
     /// A signal handler ran.
@@ -21,29 +18,37 @@ pub enum Woken {
 
 /// Sleep in poll(2) until one of `fds` is readable (or has ended), `deadline`
 /// passes, or a signal handler runs. `None` is no deadline.
-pub fn wait_readable(fds: &[BorrowedFd<'_>], deadline: Option<Instant>) -> io::Result<Woken> {
-    let mut set: Vec<PollFd<'_>> =
-        fds.iter().map(|fd| PollFd::new(*fd, PollFlags::POLLIN)).collect();
+pub fn wait_readable<const N: usize>(
+    fds: [Option<BorrowedFd<'_>>; N],
+    deadline: Option<Instant>,
+) -> io::Result<Woken<N>> {
+    let mut set = fds.map(|fd| libc::pollfd {
+        // poll(2) passes over negative numbers.
+        fd: fd.map_or(-1, |fd| fd.as_raw_fd()),
+        events: libc::POLLIN,
+        revents: 0,
+    });
     loop {
-        match nix::poll::poll(&mut set, until(deadline)) {
-            Ok(0) if deadline.is_some_and(|at| Instant::now() < at) => {}
-            Ok(0) => return Ok(Woken::Timeout),
-            Ok(_) => return Ok(Woken::Ready),
-            Err(Errno::EINTR) => return Ok(Woken::Signal),
-            Err(errno) => return Err(errno.into()),
+        // SAFETY: the set has N entries, and the descriptors are borrowed.
+        let found = unsafe { libc::poll(set.as_mut_ptr(), N as libc::nfds_t, until(deadline)) };
+        match found {
+            0 if deadline.is_some_and(|at| Instant::now() < at) => {}
+            0 => return Ok(Woken::Timeout),
+            1.. => return Ok(Woken::Ready(set.map(|fd| fd.revents != 0))),
+            _ => match io::Error::last_os_error() {
+                e if e.kind() == io::ErrorKind::Interrupted => return Ok(Woken::Signal),
+                e => return Err(e),
+            },
         }
     }
 }
 
 /// poll(2) counts in whole milliseconds: round up, so that a wait never ends
 /// early and never spins.
-fn until(deadline: Option<Instant>) -> PollTimeout {
-    let Some(deadline) = deadline else {
-        return PollTimeout::NONE;
-    };
+fn until(deadline: Option<Instant>) -> libc::c_int {
+    let Some(deadline) = deadline else { return -1 };
     let left = deadline.saturating_duration_since(Instant::now());
-    let millis = left.as_nanos().div_ceil(1_000_000);
-    PollTimeout::try_from(millis.min(i32::MAX as u128) as i32).unwrap_or(PollTimeout::MAX)
+    left.as_nanos().div_ceil(1_000_000).min(i32::MAX as u128) as libc::c_int
 }
 
 /// Append what is there to `buffer`, up to its spare capacity. `Ok(0)` is the

@@ -8,6 +8,7 @@ pub mod io;
 pub mod park;
 pub mod pidfd;
 pub mod pipe;
+pub mod poller;
 pub mod spawn;
 #[path = "../guard/wire.rs"]
 pub mod wire;

@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::io::{self, IoSlice};
+use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
 
 use tokio::io::Interest;
@@ -23,26 +24,30 @@ pub enum Filled {
 
 /// The server's stdout, cut into messages.
 pub struct Reader {
-    fd: Watched,
+    fd: Arc<Fd>,
     decoder: Decoder,
 }
 
 impl Reader {
-    /// Read `stdout` by `decoder`. Needs the runtime's context.
-    pub fn new(stdout: Fd, decoder: Decoder) -> io::Result<Self> {
-        let fd = sys::watch(Arc::new(stdout), Interest::READABLE)?;
-        Ok(Self { fd, decoder })
+    /// Read `stdout`, which is non-blocking, by `decoder`.
+    pub fn new(stdout: Arc<Fd>, decoder: Decoder) -> Self {
+        Self { fd: stdout, decoder }
     }
 
-    /// Wait until there is something to read. Safe to cancel.
-    pub async fn readable(&self) {
-        readable(&self.fd).await;
+    /// The descriptor, to be told when it is readable.
+    pub fn descriptor(&self) -> Arc<Fd> {
+        Arc::clone(&self.fd)
     }
 
-    /// Read what is there, up to one portion.
+    /// Read what is there, up to one portion. Never blocks.
     pub fn fill(&mut self) -> Result<Filled> {
         let room = self.decoder.room()?;
-        Ok(fill(&self.fd, room))
+        Ok(filled(sys::io::read_append(&*self.fd, room)))
+    }
+
+    /// Nobody reads for a while: keep no memory that is not in use.
+    pub fn rest(&mut self) {
+        self.decoder.rest();
     }
 
     /// The next message that has been read whole.
@@ -58,6 +63,12 @@ impl Reader {
     /// How many bytes have been read and not given out.
     pub fn held(&self) -> usize {
         self.decoder.held()
+    }
+}
+
+impl AsFd for Reader {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
     }
 }
 
@@ -79,14 +90,16 @@ impl Lines {
 
     /// Wait until there is something to read. Safe to cancel.
     pub async fn readable(&self) {
-        readable(&self.fd).await;
+        // An error here means that the runtime is going away, and this task too.
+        let _ = self.fd.readable().await.map(|mut guard| guard.retain_ready());
     }
 
     /// Read what is there, up to one portion, and give each whole line to
     /// `visit`; at the end also an unfinished one.
     pub fn read(&mut self, mut visit: impl FnMut(&[u8])) -> Filled {
         self.buffer.reserve(LINE_MAX);
-        let filled = fill(&self.fd, &mut self.buffer);
+        let read = |fd: &Arc<Fd>| sys::io::read_append(&**fd, &mut self.buffer);
+        let filled = filled(self.fd.try_io(Interest::READABLE, read));
         let mut rest = &self.buffer[..];
         while let Some(end) = memchr::memchr(b'\n', rest) {
             let line = &rest[..end];
@@ -104,14 +117,8 @@ impl Lines {
     }
 }
 
-async fn readable(fd: &Watched) {
-    // An error here means that the runtime is going away, and this task too.
-    let _ = fd.readable().await.map(|mut guard| guard.retain_ready());
-}
-
-/// Read one portion. A broken descriptor is an ended stream.
-fn fill(fd: &Watched, buffer: &mut Vec<u8>) -> Filled {
-    let attempt = fd.try_io(Interest::READABLE, |fd| sys::io::read_append(fd, buffer));
+/// What a read found. A broken descriptor is an ended stream.
+fn filled(attempt: io::Result<usize>) -> Filled {
     match attempt {
         Ok(0) => Filled::End,
         Ok(n) => Filled::Some(n),
@@ -161,9 +168,9 @@ impl Sink {
     ///
     /// `NoMemory`: nothing was written. `Closed`: the server has closed its
     /// stdin.
-    pub fn send(&mut self, parts: &[&[u8]]) -> Result<()> {
+    pub fn send(&mut self, parts: [&[u8]; 3]) -> Result<()> {
         let Some(fd) = &self.fd else { return Err(closed()) };
-        let length = parts.iter().map(|part| part.len()).sum();
+        let length: usize = parts.iter().map(|part| part.len()).sum();
         if self.unsent > 0 {
             return self.keep(parts, 0, length);
         }
@@ -172,8 +179,10 @@ impl Sink {
         if length > CHUNK {
             rest.try_reserve_exact(length).map_err(|_| no_memory())?;
         }
-        let slices: Vec<_> = parts.iter().map(|part| IoSlice::new(part)).collect();
-        match sys::io::write_quietly(fd, &slices) {
+        let slices = parts.map(IoSlice::new);
+        // Most messages are in one piece.
+        let slices = if length == parts[0].len() { &slices[..1] } else { &slices[..] };
+        match sys::io::write_quietly(fd, slices) {
             Ok(n) if n == length => Ok(()),
             Ok(n) => self.keep_in(rest, parts, n),
             Err(e) if e.kind() == io::ErrorKind::WouldBlock => self.keep_in(rest, parts, 0),
@@ -182,7 +191,7 @@ impl Sink {
     }
 
     /// Keep one message for later.
-    pub fn hold(&mut self, parts: &[&[u8]]) -> Result<()> {
+    pub fn hold(&mut self, parts: [&[u8]; 3]) -> Result<()> {
         if self.fd.is_none() {
             return Err(closed());
         }
@@ -224,7 +233,7 @@ impl Sink {
     }
 
     /// Keep `parts` without their first `skip` bytes.
-    fn keep(&mut self, parts: &[&[u8]], skip: usize, length: usize) -> Result<()> {
+    fn keep(&mut self, parts: [&[u8]; 3], skip: usize, length: usize) -> Result<()> {
         let fits = |chunk: &&mut Vec<u8>| chunk.capacity() - chunk.len() >= length - skip;
         if let Some(chunk) = self.backlog.back_mut().filter(fits) {
             append(chunk, parts, skip);
@@ -236,7 +245,7 @@ impl Sink {
         self.keep_in(chunk, parts, skip)
     }
 
-    fn keep_in(&mut self, mut chunk: Vec<u8>, parts: &[&[u8]], skip: usize) -> Result<()> {
+    fn keep_in(&mut self, mut chunk: Vec<u8>, parts: [&[u8]; 3], skip: usize) -> Result<()> {
         append(&mut chunk, parts, skip);
         self.unsent += chunk.len();
         self.backlog.push_back(chunk);
@@ -244,7 +253,7 @@ impl Sink {
     }
 }
 
-fn append(chunk: &mut Vec<u8>, parts: &[&[u8]], mut skip: usize) {
+fn append(chunk: &mut Vec<u8>, parts: [&[u8]; 3], mut skip: usize) {
     for part in parts {
         let from = skip.min(part.len());
         chunk.extend_from_slice(&part[from..]);

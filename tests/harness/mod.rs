@@ -97,6 +97,30 @@ pub fn c_program(name: &str) -> Program {
     Program::new(compile(&source, BUILDS[0]))
 }
 
+/// Run one scenario of `tests/c/FILE.c` (see tests/c/check.h), in each of
+/// `builds`, with a server's argv. It must succeed and leave nothing.
+#[track_caller]
+pub fn scenario(file: &str, name: &str, server: &[String]) {
+    for program in c_programs(file) {
+        scenario_of(program, name, server);
+    }
+}
+
+/// The same in one build, for what takes long or much memory.
+#[track_caller]
+pub fn scenario_once(file: &str, name: &str, server: &[String]) {
+    scenario_of(c_program(file), name, server);
+}
+
+/// The same of a program that was set up. What it printed, to look further.
+#[track_caller]
+pub fn scenario_of(program: Program, name: &str, server: &[String]) -> Output {
+    let out = program.arg(name).args(server).run();
+    out.assert_success();
+    out.assert_nothing_left();
+    out
+}
+
 /// What `nm -D` says the shared library defines.
 pub fn exported_symbols() -> std::collections::BTreeSet<String> {
     let out =

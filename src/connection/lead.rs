@@ -1,0 +1,531 @@
+//! Who reads. A thread that waits for something reads stdout itself: it leads
+//! its connection until it has what it came for. Other waiting threads follow:
+//! they sleep until they are handed their answer, or the lead. When nobody
+//! waits, the runtime reads.
+//!
+//! The right to read is the [`Input`] itself. It is in its [`Place`], or with
+//! exactly one thread, which puts it back; whoever finds it there and cannot
+//! use it passes it on.
+
+use std::os::fd::{AsFd, BorrowedFd};
+use std::sync::Arc;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use super::shared::{Life, Shared, State};
+use crate::error::{Code, Error, Result};
+use crate::runtime::{Registration, Source};
+use crate::sys::io::{Woken, wait_readable};
+use crate::sys::park::Bell;
+use crate::transport::stdio::{Filled, Reader};
+
+/// The server's stdout, and the runtime's interest in it.
+pub(super) struct Input {
+    pub reader: Reader,
+    pub interest: Registration,
+}
+
+/// Where the right to read is.
+pub(super) enum Place {
+    /// Nobody reads.
+    Free(Box<Input>),
+    /// Somebody does.
+    Taken,
+    /// There is nothing to read any more.
+    Ended(StreamEnd),
+}
+
+/// Who reads, and who would.
+pub(super) struct Reading {
+    place: Place,
+    /// Whether the runtime, which reads what no thread may, waits for room.
+    is_held_up: bool,
+    /// Threads that sleep; each of them can take the lead.
+    asleep: Vec<Arc<Bell>>,
+    /// How many of them come for events.
+    pub sleepers: usize,
+    /// Whether the host looks at the descriptor instead of waiting. Then no
+    /// byte may wait unseen.
+    pub is_exported: bool,
+    /// From the connection's end on only the runtime reads.
+    is_draining: bool,
+    /// Whether it is the runtime's turn.
+    is_runtimes_turn: bool,
+    is_ticking: bool,
+    /// Whether a thread has put the right to read back since the last tick.
+    was_led: bool,
+}
+
+/// How reading ended.
+#[derive(Clone, Debug)]
+pub(super) enum StreamEnd {
+    /// Whoever held the other end of stdout has closed it.
+    Closed,
+    /// What came could not be told apart any more.
+    Broken(Error),
+}
+
+/// What a look at the state found.
+pub(super) enum Look<T> {
+    /// What the thread came for.
+    Found(T),
+    /// Nothing yet; it wants to sleep until then.
+    Nothing { until: Option<Instant> },
+}
+
+/// A thread that waits.
+#[derive(Clone, Copy)]
+pub(super) struct Sleeper<'a> {
+    /// The thread's own.
+    pub bell: &'a Arc<Bell>,
+    /// Whether it comes for events, and not just for an answer.
+    pub wants_events: bool,
+    pub eagerness: Eagerness,
+}
+
+/// How a thread waits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Eagerness {
+    /// Until what it wants is there.
+    Patient,
+    /// The same, but that will be at once, most likely.
+    Spin,
+    /// Not at all. When the host looks at the descriptor instead of waiting,
+    /// the runtime has read what there is.
+    Glance,
+}
+
+/// What a waiting thread does next.
+enum Step<T> {
+    Leave(T),
+    Read { is_alone: bool },
+    Sleep { until: Option<Instant> },
+    Again,
+}
+
+/// After a request the leader looks for the answer again and again for this
+/// long before it sleeps: a fast server costs no wake-up then.
+const SPIN: Duration = Duration::from_micros(50);
+
+/// The right to read, or none, in the hands of one thread.
+pub(super) struct Lead<'a> {
+    shared: &'a Shared,
+    input: Option<Box<Input>>,
+}
+
+impl<'a> Lead<'a> {
+    /// Hold nothing yet.
+    pub fn none(shared: &'a Shared) -> Self {
+        Self { shared, input: None }
+    }
+
+    /// Take the right to read, if it is free and reading is allowed.
+    pub fn try_take(&mut self, state: &mut State) {
+        if self.input.is_none() && self.shared.may_lead(state) {
+            self.input = state.reading.take();
+        }
+    }
+
+    /// Keep the runtime from waking up for what this thread will read.
+    pub fn disarm(&mut self) {
+        if let Some(input) = &mut self.input {
+            input.interest.disarm();
+        }
+    }
+
+    /// Put the right to read back, and pass it on.
+    pub fn put_back(&mut self, state: &mut State) {
+        if let Some(input) = self.input.take() {
+            state.reading.put_back(input);
+        }
+        self.shared.pass_on(state);
+    }
+
+    /// Whether it holds the right to read.
+    pub fn leads(&self) -> bool {
+        self.input.is_some()
+    }
+
+    /// Read what is there, one portion at most, and take in its messages as
+    /// long as there is room for them.
+    pub fn read(&mut self) -> Filled {
+        let Some(input) = &mut self.input else { return Filled::Nothing };
+        match self.shared.read(&mut input.reader) {
+            Ok(Filled::End) => self.end(StreamEnd::Closed),
+            Ok(filled) => filled,
+            Err(error) => self.end(StreamEnd::Broken(error)),
+        }
+    }
+
+    /// The same, after giving the server time to write.
+    fn read_soon(&mut self) -> Filled {
+        let mut until = None;
+        loop {
+            thread::yield_now();
+            let filled = self.read();
+            if filled != Filled::Nothing {
+                return filled;
+            }
+            let now = Instant::now();
+            if now >= *until.get_or_insert(now + SPIN) {
+                return filled;
+            }
+        }
+    }
+
+    fn end(&mut self, end: StreamEnd) -> Filled {
+        self.input = None;
+        self.shared.reading_ended(end);
+        Filled::End
+    }
+
+    fn descriptor(&self) -> Option<BorrowedFd<'_>> {
+        self.input.as_ref().map(|input| input.reader.as_fd())
+    }
+}
+
+impl Drop for Lead<'_> {
+    fn drop(&mut self) {
+        if !self.leads() {
+            return;
+        }
+        if thread::panicking() {
+            // What it was doing to the reader is unknown.
+            let error = Error::new(Code::Internal, "a bug in libleash ended the connection");
+            self.end(StreamEnd::Broken(error));
+        } else {
+            self.shared.update(|state| self.put_back(state));
+        }
+    }
+}
+
+impl Shared {
+    /// Sleep until `look` finds what the calling thread came for, and read
+    /// meanwhile, unless somebody else does. `look` is told whether the time
+    /// that it gave is over.
+    ///
+    /// `Interrupted`: a signal handler ran.
+    pub fn wait_for<T>(
+        &self,
+        mut lead: Lead<'_>,
+        sleeper: Sleeper<'_>,
+        mut look: impl FnMut(&mut State, bool) -> Look<T>,
+    ) -> Result<T> {
+        let mut is_soon = sleeper.eagerness == Eagerness::Spin;
+        let mut is_asleep = false;
+        let mut may_sleep = false;
+        let mut is_late = false;
+        loop {
+            let step = self.update(|state| {
+                if std::mem::take(&mut is_asleep) {
+                    state.reading.wakes_up(sleeper);
+                }
+                let until = match look(state, is_late) {
+                    Look::Found(found) => {
+                        lead.put_back(state);
+                        return Step::Leave(found);
+                    }
+                    Look::Nothing { until } => until,
+                };
+                if !self.may_lead(state) {
+                    lead.put_back(state);
+                }
+                if sleeper.eagerness != Eagerness::Glance || !state.reading.is_exported {
+                    lead.try_take(state);
+                }
+                if lead.leads() && !may_sleep {
+                    return Step::Read { is_alone: state.reading.asleep.is_empty() };
+                }
+                // The clock is asked only here: most waits never come this far.
+                is_late = until.is_some_and(|until| until <= Instant::now());
+                if is_late {
+                    return Step::Again;
+                }
+                state.reading.goes_to_sleep(sleeper);
+                is_asleep = true;
+                Step::Sleep { until }
+            });
+            lead.disarm();
+            match step {
+                Step::Leave(found) => return Ok(found),
+                Step::Read { is_alone } => {
+                    let spin = std::mem::take(&mut is_soon) && is_alone;
+                    let filled = if spin { lead.read_soon() } else { lead.read() };
+                    may_sleep = filled == Filled::Nothing;
+                }
+                Step::Again => {}
+                Step::Sleep { until } => {
+                    may_sleep = false;
+                    self.sleep(&lead, sleeper, until).inspect_err(|_| {
+                        self.update(|state| state.reading.wakes_up(sleeper));
+                    })?;
+                }
+            }
+        }
+    }
+
+    fn sleep(&self, lead: &Lead<'_>, sleeper: Sleeper<'_>, until: Option<Instant>) -> Result<()> {
+        let events = sleeper.wants_events.then_some(self.ready.as_fd());
+        let woken = wait_readable([Some(sleeper.bell.as_fd()), events, lead.descriptor()], until);
+        match woken.map_err(|e| no_sleep(&e))? {
+            Woken::Ready([is_rung, ..]) => {
+                if is_rung {
+                    sleeper.bell.mute();
+                }
+                Ok(())
+            }
+            Woken::Timeout => Ok(()),
+            Woken::Signal => Err(interrupted()),
+        }
+    }
+
+    /// Read one portion, and take in its messages while there is room.
+    fn read(&self, reader: &mut Reader) -> Result<Filled> {
+        let held = self.take_messages(reader)?;
+        if held > 0 {
+            return Ok(Filled::Some(held));
+        }
+        let filled = reader.fill()?;
+        self.take_messages(reader)?;
+        if filled == Filled::End
+            && let Some(piece) = reader.finish()?
+        {
+            self.receive(piece);
+        }
+        Ok(filled)
+    }
+
+    /// Take in the messages that have been read, while there is room. How many.
+    fn take_messages(&self, reader: &mut Reader) -> Result<usize> {
+        let mut taken = 0;
+        while reader.held() > 0 && !self.is_full() {
+            let Some(piece) = reader.next()? else { break };
+            self.receive(piece);
+            taken += 1;
+        }
+        Ok(taken)
+    }
+
+    /// Whether the runtime may read where no thread of the host ever does.
+    /// While it may not, it will be told of room.
+    #[cfg(feature = "websocket")]
+    pub fn may_read(&self) -> bool {
+        let mut state = self.state();
+        let may_read = !state.queue.is_full() && !self.is_overdrawn();
+        state.reading.is_held_up = !may_read;
+        may_read
+    }
+
+    /// Whether a thread of the host may read, or the runtime in its place.
+    fn may_lead(&self, state: &State) -> bool {
+        let is_open = matches!(state.life, Life::Open) && !state.reading.is_draining;
+        is_open && !state.queue.is_full() && !self.is_overdrawn()
+    }
+
+    /// If the right to read is free, see that somebody takes it: a thread that
+    /// sleeps, or else the runtime.
+    pub fn pass_on(&self, state: &mut State) {
+        let may_lead = self.may_lead(state);
+        if state.reading.pass_on(may_lead) {
+            self.driver.notify_one();
+        }
+    }
+
+    /// From now on only the runtime reads.
+    pub fn drain(&self, state: &mut State) {
+        state.reading.is_draining = true;
+        state.reading.ring_all();
+        self.pass_on(state);
+    }
+
+    /// Reading has ended: the runtime has to see to the rest.
+    fn reading_ended(&self, end: StreamEnd) {
+        self.state().reading.finish(end);
+        self.driver.notify_one();
+    }
+
+    /// Read one portion if it is the runtime's turn.
+    pub fn read_for_runtime(&self) {
+        let mut lead = Lead::none(self);
+        self.update(|state| {
+            if std::mem::take(&mut state.reading.is_runtimes_turn) {
+                lead.try_take(state);
+            }
+        });
+        let filled = lead.read();
+        self.update(|state| {
+            let Some(input) = lead.input.take() else { return };
+            state.reading.place = Place::Free(input);
+            if filled == Filled::Nothing && state.reading.asleep.is_empty() {
+                state.reading.arm();
+            } else if state.reading.asleep.is_empty() && self.may_lead(state) {
+                // There may be more; others have their turn before.
+                state.reading.is_runtimes_turn = true;
+                self.driver.notify_one();
+            } else {
+                self.pass_on(state);
+            }
+        });
+    }
+}
+
+impl Source for Shared {
+    fn readable(&self) {
+        let mut state = self.state();
+        state.reading.fired();
+        drop(state);
+        self.driver.notify_one();
+    }
+
+    fn tick(&self) -> bool {
+        self.update(|state| {
+            let may_lead = self.may_lead(state);
+            let wants_more = state.reading.tick(may_lead);
+            if state.reading.is_runtimes_turn {
+                self.driver.notify_one();
+            }
+            wants_more
+        })
+    }
+}
+
+impl Reading {
+    /// There is nothing to read, or not yet.
+    pub fn none() -> Self {
+        Self {
+            place: Place::Taken,
+            is_held_up: false,
+            asleep: Vec::new(),
+            sleepers: 0,
+            is_exported: false,
+            is_draining: false,
+            is_runtimes_turn: false,
+            is_ticking: false,
+            was_led: false,
+        }
+    }
+
+    /// There is something to read now.
+    pub fn begin(&mut self, input: Input) {
+        self.place = Place::Free(Box::new(input));
+    }
+
+    /// Take the right to read, if it is free.
+    pub fn take(&mut self) -> Option<Box<Input>> {
+        match std::mem::replace(&mut self.place, Place::Taken) {
+            Place::Free(input) => Some(input),
+            other => {
+                self.place = other;
+                None
+            }
+        }
+    }
+
+    fn put_back(&mut self, input: Box<Input>) {
+        self.place = Place::Free(input);
+        self.was_led = true;
+    }
+
+    /// There is nothing to read any more.
+    pub fn finish(&mut self, end: StreamEnd) {
+        self.place = Place::Ended(end);
+    }
+
+    /// How reading ended, if it has.
+    pub fn end(&self) -> Option<&StreamEnd> {
+        match &self.place {
+            Place::Ended(end) => Some(end),
+            Place::Free(_) | Place::Taken => None,
+        }
+    }
+
+    /// Ring every thread that sleeps.
+    pub fn ring_all(&self) {
+        self.asleep.iter().for_each(|bell| bell.ring());
+    }
+
+    fn goes_to_sleep(&mut self, sleeper: Sleeper<'_>) {
+        self.asleep.push(Arc::clone(sleeper.bell));
+        self.sleepers += usize::from(sleeper.wants_events);
+    }
+
+    fn wakes_up(&mut self, sleeper: Sleeper<'_>) {
+        self.sleepers -= usize::from(sleeper.wants_events);
+        if let Some(at) = self.asleep.iter().position(|bell| Arc::ptr_eq(bell, sleeper.bell)) {
+            self.asleep.swap_remove(at);
+        }
+    }
+
+    /// See that somebody takes the right to read. Whether that is the runtime.
+    fn pass_on(&mut self, may_lead: bool) -> bool {
+        let Place::Free(input) = &self.place else {
+            return may_lead && std::mem::take(&mut self.is_held_up);
+        };
+        if self.is_draining {
+            return true;
+        }
+        if !may_lead {
+            // Whoever makes room passes it on.
+            return false;
+        }
+        if let Some(bell) = self.asleep.last() {
+            bell.ring();
+        } else if self.is_exported {
+            self.give_to_runtime();
+        } else if !self.is_ticking {
+            // Not at once: most likely the next call is on its way.
+            self.is_ticking = true;
+            input.interest.tick();
+        }
+        self.is_runtimes_turn
+    }
+
+    /// Let the runtime read: at once if there is something to take in already,
+    /// else when more arrives.
+    fn give_to_runtime(&mut self) {
+        let Place::Free(input) = &self.place else { return };
+        if input.interest.is_armed() {
+            return;
+        }
+        if input.reader.held() > 0 {
+            self.is_runtimes_turn = true;
+        } else {
+            self.arm();
+        }
+    }
+
+    fn arm(&mut self) {
+        if let Place::Free(input) = &mut self.place {
+            input.reader.rest();
+            input.interest.arm();
+        }
+    }
+
+    fn fired(&mut self) {
+        if let Place::Free(input) = &mut self.place {
+            input.interest.fired();
+        }
+        self.is_runtimes_turn = true;
+    }
+
+    /// A tick has passed: let the runtime read if no thread has for a while.
+    /// Whether another tick is wanted.
+    fn tick(&mut self, may_lead: bool) -> bool {
+        let was_led = std::mem::take(&mut self.was_led);
+        match &self.place {
+            Place::Free(_) if was_led => return true,
+            Place::Free(_) if may_lead && self.asleep.is_empty() => self.give_to_runtime(),
+            _ => {}
+        }
+        self.is_ticking = false;
+        false
+    }
+}
+
+pub(super) fn interrupted() -> Error {
+    Error::new(Code::Interrupted, "a signal handler ran")
+}
+
+pub(super) fn no_sleep(e: &std::io::Error) -> Error {
+    Error::os(Code::NoMemory, "cannot get a descriptor to wait on", e)
+}
