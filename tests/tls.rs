@@ -267,6 +267,7 @@ fn large_messages_pass_through_tls() {
     let params = format!("[{:?}]", "x".repeat(18 << 20));
     let limit = Some(Duration::from_secs(60));
     let event = connection.call("a", Some(params.as_bytes()), limit).unwrap();
+    event.outcome().unwrap();
     assert!(event.text(TextField::Json).unwrap().bytes() == params.as_bytes());
     connection.close(Some(SOON)).unwrap();
 }

@@ -155,8 +155,8 @@ impl Driver {
                     biased;
                     () = self.shared.driver.notified() => {}
                     () = at(deadline) => {}
-                    () = at(until) => break None,
                     dialed = &mut dialing => break Some(dialed),
+                    () = at(until) => break None,
                 }
                 self.shared.expire(Instant::now());
                 if self.is_closing() {
@@ -184,7 +184,7 @@ impl Driver {
     async fn next(&mut self, socket: &mut Socket, until: Option<Instant>) -> Happening {
         let may_read = self.may_read();
         let ping = if may_read {
-            self.pings.due(socket.bytes_read())
+            self.pings.due(socket)
         } else {
             self.pings.stop();
             None
@@ -195,8 +195,9 @@ impl Driver {
             biased;
             () = self.shared.driver.notified() => Happening::Kicked,
             () = at(until) => Happening::Time,
-            () = at(ping) => Happening::Ping,
             turn = poll_fn(|cx| socket.poll(cx, may_read)) => Happening::Turn(turn),
+            // Last: what is here already may be the pong.
+            () = at(ping) => Happening::Ping,
         }
     }
 
@@ -423,27 +424,30 @@ impl Drop for Driver {
 
 /// When pings are due, and whether they are answered. Anything that the peer
 /// sends counts as an answer: a pong may have to wait behind a large message.
+/// So does that it reads, as long as our ping waits behind one.
 struct Pings {
     every: Duration,
     next: Option<Instant>,
     /// Sent since the last sign of life.
     unanswered: u32,
-    /// What the peer had sent by then.
-    read: u64,
+    /// How much had been read and written by then.
+    traffic: (u64, u64),
 }
 
 impl Pings {
     fn new(every: Duration) -> Self {
-        Self { every, next: None, unanswered: 0, read: 0 }
+        Self { every, next: None, unanswered: 0, traffic: (0, 0) }
     }
 
-    /// When to look again, the peer having sent `read` bytes by now.
-    fn due(&mut self, read: u64) -> Option<Instant> {
+    /// When to look again.
+    fn due(&mut self, socket: &Socket) -> Option<Instant> {
         if self.every.is_zero() {
             return None;
         }
-        if self.read != read {
-            self.read = read;
+        let before = self.traffic;
+        self.traffic = (socket.bytes_read(), socket.bytes_written());
+        let has_read = self.traffic.1 != before.1 && socket.is_sending();
+        if self.traffic.0 != before.0 || has_read {
             self.unanswered = 0;
         }
         Some(*self.next.get_or_insert_with(|| Instant::now() + self.every))

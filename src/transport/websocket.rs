@@ -130,7 +130,8 @@ impl Limits {
 }
 
 impl Socket {
-    fn new(web: WebSocketStream<Stream>, limits: Limits) -> Self {
+    fn new(mut web: WebSocketStream<Stream>, limits: Limits) -> Self {
+        web.get_mut().accepted();
         Self {
             web,
             rest: None,
@@ -192,6 +193,12 @@ impl Socket {
     /// a frame.
     pub fn bytes_read(&self) -> u64 {
         self.web.get_ref().bytes_read()
+    }
+
+    /// How many bytes the kernel has taken: while something waits to be sent,
+    /// this grows if the peer reads.
+    pub fn bytes_written(&self) -> u64 {
+        self.web.get_ref().bytes_written()
     }
 
     /// Send what was started, and receive if `may_read`. An error is one of

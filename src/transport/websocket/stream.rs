@@ -8,12 +8,12 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio_rustls::client::TlsStream;
 
 use super::tcp::Tcp;
-use super::tls;
 
 /// TCP, or TLS over it.
 pub struct Stream {
     layer: Layer,
     read: u64,
+    written: u64,
 }
 
 enum Layer {
@@ -23,13 +23,13 @@ enum Layer {
 
 impl From<Tcp> for Stream {
     fn from(tcp: Tcp) -> Self {
-        Self { layer: Layer::Plain(tcp), read: 0 }
+        Self { layer: Layer::Plain(tcp), read: 0, written: 0 }
     }
 }
 
 impl From<TlsStream<Tcp>> for Stream {
     fn from(tls: TlsStream<Tcp>) -> Self {
-        Self { layer: Layer::Tls(Box::new(tls)), read: 0 }
+        Self { layer: Layer::Tls(Box::new(tls)), read: 0, written: 0 }
     }
 }
 
@@ -37,6 +37,19 @@ impl Stream {
     /// How many bytes have been read.
     pub fn bytes_read(&self) -> u64 {
         self.read
+    }
+
+    /// How many bytes have been written.
+    pub fn bytes_written(&self) -> u64 {
+        self.written
+    }
+
+    /// The server has accepted: from now on a failed write is one.
+    pub fn accepted(&mut self) {
+        match &mut self.layer {
+            Layer::Plain(tcp) => tcp.accepted(),
+            Layer::Tls(tls) => tls.get_mut().0.accepted(),
+        }
     }
 }
 
@@ -67,21 +80,19 @@ impl AsyncWrite for Stream {
         cx: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        let tls = match &mut self.layer {
-            Layer::Plain(tcp) => return Pin::new(tcp).poll_write(cx, bytes),
-            Layer::Tls(tls) => tls,
-        };
-        let done = ready!(Pin::new(&mut **tls).poll_write(cx, bytes));
-        Poll::Ready(done.map_err(|e| last_alert(tls, cx).unwrap_or(e)))
+        let done = ready!(match &mut self.layer {
+            Layer::Plain(tcp) => Pin::new(tcp).poll_write(cx, bytes),
+            Layer::Tls(tls) => Pin::new(&mut **tls).poll_write(cx, bytes),
+        });
+        self.written += *done.as_ref().unwrap_or(&0) as u64;
+        Poll::Ready(done)
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let tls = match &mut self.layer {
-            Layer::Plain(tcp) => return Pin::new(tcp).poll_flush(cx),
-            Layer::Tls(tls) => tls,
-        };
-        let done = ready!(Pin::new(&mut **tls).poll_flush(cx));
-        Poll::Ready(done.map_err(|e| last_alert(tls, cx).unwrap_or(e)))
+        match &mut self.layer {
+            Layer::Plain(tcp) => Pin::new(tcp).poll_flush(cx),
+            Layer::Tls(tls) => Pin::new(&mut **tls).poll_flush(cx),
+        }
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -89,15 +100,5 @@ impl AsyncWrite for Stream {
             Layer::Plain(tcp) => Pin::new(tcp).poll_shutdown(cx),
             Layer::Tls(tls) => Pin::new(&mut **tls).poll_shutdown(cx),
         }
-    }
-}
-
-/// A server that refuses a client's certificate says so in an alert and resets
-/// the connection. Whoever only writes sees the reset: look for the alert.
-fn last_alert(tls: &mut TlsStream<Tcp>, cx: &mut Context<'_>) -> Option<io::Error> {
-    let mut byte = [0];
-    match Pin::new(tls).poll_read(cx, &mut ReadBuf::new(&mut byte)) {
-        Poll::Ready(Err(e)) if tls::cause(&e).is_some() => Some(e),
-        _ => None,
     }
 }

@@ -3,7 +3,7 @@
 use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use futures_util::StreamExt as _;
@@ -22,6 +22,9 @@ pub struct Tcp {
     /// Goes first: after the close the number may be the host's.
     _claim: Claim,
     stream: TcpStream,
+    is_accepted: bool,
+    /// How a write failed before that.
+    refused: Option<io::Error>,
 }
 
 /// Addresses of `host` in the order of RFC 8305, section 4: families take
@@ -80,7 +83,17 @@ impl Tcp {
         // Neither is worth failing for.
         let _ = stream.set_nodelay(true);
         let _ = SockRef::from(&stream).set_tcp_keepalive(&keepalive());
-        Ok(Self { _claim: claim, stream })
+        Ok(Self { _claim: claim, stream, is_accepted: false, refused: None })
+    }
+}
+
+impl Tcp {
+    /// A server that refuses says why, in an alert of TLS or a status of HTTP,
+    /// and resets the connection. Whoever writes meanwhile would only see the
+    /// reset. So until the server has accepted, writes never fail: what it said
+    /// is read first, and then the failure.
+    pub fn accepted(&mut self) {
+        self.is_accepted = true;
     }
 }
 
@@ -97,7 +110,13 @@ impl AsyncRead for Tcp {
         cx: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_read(cx, buffer)
+        let before = buffer.filled().len();
+        let done = ready!(Pin::new(&mut self.stream).poll_read(cx, buffer));
+        let is_end = done.is_err() || buffer.filled().len() == before;
+        match self.refused.take_if(|_| is_end) {
+            Some(e) => Poll::Ready(Err(e)),
+            None => Poll::Ready(done),
+        }
     }
 }
 
@@ -107,7 +126,14 @@ impl AsyncWrite for Tcp {
         cx: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(cx, bytes)
+        let done = ready!(Pin::new(&mut self.stream).poll_write(cx, bytes));
+        Poll::Ready(match done {
+            Err(e) if !self.is_accepted => {
+                self.refused.get_or_insert(e);
+                Ok(bytes.len())
+            }
+            done => done,
+        })
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
