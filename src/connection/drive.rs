@@ -9,7 +9,8 @@ use std::time::{Duration, Instant};
 
 use tokio::io::Interest;
 
-use super::lead::{Input, StreamEnd};
+use super::handover::StreamEnd;
+use super::lead::Input;
 use super::shared::{End, Life, Shared};
 use crate::error::{Code, Error, Result};
 use crate::events::{Closed, Text};

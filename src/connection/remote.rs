@@ -7,7 +7,6 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::lead::Reading;
 use super::outbox::{Outbox, Sink};
 use super::shared::{End, Life, Shared};
 use crate::error::{Code, Error, Result};
@@ -59,8 +58,7 @@ pub(super) fn dial(
     let outbox = Outbox::new(sink, options.max_message, options.send_bytes, options.cork);
     let queue = Queue::new(Limits { events: options.queue_events, bytes: options.queue_bytes });
     // Threads of the host never read: what they would get is no message yet.
-    let reading = Reading::none();
-    let shared = Arc::new(Shared::new(options.protocol, outbox, queue, ready, reading));
+    let shared = Arc::new(Shared::new(options.protocol, outbox, queue, ready));
     let until = match limit {
         Some(Duration::ZERO) => Some(Instant::now() + DIAL_MAX),
         _ => until,

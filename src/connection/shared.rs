@@ -10,7 +10,8 @@ use std::time::{Duration, Instant};
 use tokio::sync::Notify;
 
 use super::deadlines::Deadlines;
-use super::lead::Reading;
+use super::handover::Reading;
+use super::lead::Input;
 use super::outbox::Outbox;
 use crate::error::{Code, Error, Result};
 use crate::events::{Body, Closed, Event, Outcome, Queue, Text};
@@ -48,12 +49,16 @@ pub(super) struct State {
     pub answers: IdMap<Event>,
     pub queue: Queue,
     deadlines: Deadlines,
-    pub reading: Reading,
+    pub reading: Reading<Input, Bell>,
+    /// Threads that sleep until `ready` is readable.
+    pub sleepers: usize,
     /// Since when no event was taken, while the queue is full.
     stalled: Option<Instant>,
     /// Threads that wait for a change of `life`.
     watchers: Vec<Arc<Bell>>,
     is_ready: bool,
+    /// Whether the runtime waits for room in the queue, where it alone reads.
+    pub is_held_up: bool,
 }
 
 /// The life of a connection: it moves down this list, and never up.
@@ -95,13 +100,7 @@ pub(super) struct Call {
 }
 
 impl Shared {
-    pub fn new(
-        protocol: Protocol,
-        outbox: Outbox,
-        queue: Queue,
-        ready: Bell,
-        reading: Reading,
-    ) -> Self {
+    pub fn new(protocol: Protocol, outbox: Outbox, queue: Queue, ready: Bell) -> Self {
         let state = State {
             life: Life::Opening,
             has_opened: false,
@@ -110,10 +109,12 @@ impl Shared {
             answers: IdMap::default(),
             queue,
             deadlines: Deadlines::default(),
-            reading,
+            reading: Reading::none(),
+            sleepers: 0,
             stalled: None,
             watchers: Vec::new(),
             is_ready: false,
+            is_held_up: false,
         };
         Self {
             protocol,
@@ -145,7 +146,7 @@ impl Shared {
     }
 
     fn tell_readiness(&self, state: &mut State) {
-        if !state.reading.is_exported && state.reading.sleepers == 0 {
+        if !state.reading.is_exported && state.sleepers == 0 {
             return;
         }
         let is_ready = state.has_next() || self.wakes.load(Ordering::SeqCst) > 0;

@@ -1,9 +1,8 @@
 //! Connections.
 
 use std::ffi::{c_char, c_int};
-use std::ptr;
 
-use super::boundary::{borrow, json, limit, output, release, status, text, value, write};
+use super::boundary::{borrow, json, limit, release, status, status_with, text, value, write};
 use super::enums::{LEASH_NONE, conn_field, leash_code};
 use super::event::leash_event;
 use super::opts::leash_opts;
@@ -50,18 +49,17 @@ pub unsafe extern "C" fn leash_connect(
     timeout_ms: i64,
     out: *mut *mut leash_conn,
 ) -> c_int {
-    status(|| {
+    let work = |out: &mut *mut leash_conn| {
         // SAFETY: by this function's contract.
-        let out = unsafe { output(out, "out") }?;
-        *out = ptr::null_mut();
-        // SAFETY: as above.
         let (argv, opts) = unsafe { (list(argv)?, opts.as_ref()) };
         let defaults = Options::default();
         let options = opts.map_or(&defaults, |opts| &opts.options);
         let connection = Connection::open(argv.as_deref(), options, limit(timeout_ms)?)?;
         *out = Box::into_raw(Box::new(leash_conn { connection }));
         Ok(0)
-    })
+    };
+    // SAFETY: by this function's contract.
+    unsafe { status_with(out, work) }
 }
 
 /// leash_connect to the environment id of a codex environments.toml at path (id NULL: the
@@ -83,11 +81,8 @@ pub unsafe extern "C" fn leash_connect_env(
     out: *mut *mut leash_conn,
 ) -> c_int {
     let _ = (path, id, opts, timeout_ms);
-    status(|| {
-        // SAFETY: by this function's contract.
-        *unsafe { output(out, "out") }? = ptr::null_mut();
-        Err(no_environments())
-    })
+    // SAFETY: by this function's contract.
+    unsafe { status_with(out, |_| Err(no_environments())) }
 }
 
 /// What a file of environments holds, as JSON without secrets: {"default":"a",
@@ -148,11 +143,13 @@ pub unsafe extern "C" fn leash_poll(
     timeout_ms: i64,
     out: *mut *mut leash_event,
 ) -> c_int {
-    status(|| {
+    let work = |out: &mut _| {
         // SAFETY: by this function's contract.
-        let (out, conn) = unsafe { (empty(out)?, conn(c)?) };
+        let conn = unsafe { conn(c) }?;
         Ok(give(out, conn.poll(limit(timeout_ms)?)?))
-    })
+    };
+    // SAFETY: by this function's contract.
+    unsafe { status_with(out, work) }
 }
 
 /// Make one leash_poll, running or next, return LEASH_E_INTERRUPTED. Each call counts for
@@ -234,11 +231,13 @@ pub unsafe extern "C" fn leash_wait(
     timeout_ms: i64,
     out: *mut *mut leash_event,
 ) -> c_int {
-    status(|| {
+    let work = |out: &mut _| {
         // SAFETY: by this function's contract.
-        let (out, conn) = unsafe { (empty(out)?, conn(c)?) };
+        let conn = unsafe { conn(c) }?;
         Ok(give(out, conn.wait(call_id(id)?, limit(timeout_ms)?)?))
-    })
+    };
+    // SAFETY: by this function's contract.
+    unsafe { status_with(out, work) }
 }
 
 /// leash_submit + leash_wait + leash_cancel on failure; leash_poll never sees its response.
@@ -263,11 +262,10 @@ pub unsafe extern "C" fn leash_call(
     timeout_ms: i64,
     out: *mut *mut leash_event,
 ) -> c_int {
-    status(|| {
+    let work = |out: &mut _| {
         // SAFETY: by this function's contract.
-        let (out, conn, method, params) = unsafe {
-            (empty(out)?, conn(c)?, text(method, "method")?, json(params, len, "params")?)
-        };
+        let (conn, method, params) =
+            unsafe { (conn(c)?, text(method, "method")?, json(params, len, "params")?) };
         let response = conn.call(method, params, call_limit(timeout_ms)?)?;
         let outcome = response.outcome();
         if matches!(&outcome, Err(error) if error.code() != Code::Rpc) {
@@ -275,7 +273,9 @@ pub unsafe extern "C" fn leash_call(
         }
         give(out, Some(response));
         outcome.map(|()| 0)
-    })
+    };
+    // SAFETY: by this function's contract.
+    unsafe { status_with(out, work) }
 }
 
 /// Give up on a call: its RESPONSE comes now, with LEASH_E_CANCELLED, and the peer is told if
@@ -396,18 +396,6 @@ pub unsafe extern "C" fn leash_free(c: *mut leash_conn) {
 unsafe fn conn<'a>(c: *const leash_conn) -> Result<&'a Connection> {
     // SAFETY: the caller's promise is the same.
     Ok(&unsafe { borrow(c, "c") }?.connection)
-}
-
-/// The place for an event, with nothing in it yet.
-///
-/// # Safety
-///
-/// `out` is NULL or can be written while the reference lives.
-unsafe fn empty<'a>(out: *mut *mut leash_event) -> Result<&'a mut *mut leash_event> {
-    // SAFETY: the caller's promise is the same.
-    let out = unsafe { output(out, "out") }?;
-    *out = ptr::null_mut();
-    Ok(out)
 }
 
 /// Give an event to the host: 1, or 0 for none.
