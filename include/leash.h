@@ -110,19 +110,25 @@ enum leash_code {
 /* Keys of leash_opts_set_str (1 to 19), leash_opts_set_list (20 to 39) and
  * leash_opts_set_int (from 40). */
 enum leash_opt {
-  /* ws:// or wss://; needs argv == NULL. Secret but for host and port. */
+  /* ws:// or wss://; needs argv == NULL. Secret but for scheme, host and port. ASCII (a
+   * host of other letters in punycode), no fragment, and no user info: LEASH_OPT_BEARER or
+   * LEASH_OPT_HEADERS carry that. Checked by leash_connect. */
   LEASH_OPT_URL = 1,
-  /* Sent as "Authorization: Bearer ..." (RFC 6750); secret. */
+  /* Sent as "Authorization: Bearer ..." (RFC 6750), also over ws://, where everyone on the
+   * way can read it; secret. */
   LEASH_OPT_BEARER = 2,
-  /* PEM file of root certificates; default: the system's, else built-in ones. */
+  /* PEM file of root certificates, for wss://; default: the system's, else built-in ones.
+   * A server's own self-signed certificate may be one, unless it is a CA's (CA:TRUE). */
   LEASH_OPT_CA_FILE = 3,
-  /* PEM file of the client certificate chain. */
+  /* PEM file of the client certificate chain, for wss://; needs LEASH_OPT_KEY_FILE. */
   LEASH_OPT_CERT_FILE = 4,
-  /* PEM file of the client key. */
+  /* PEM file of the client key, not encrypted. */
   LEASH_OPT_KEY_FILE = 5,
   /* The server's working directory; default: the host's. */
   LEASH_OPT_CWD = 6,
-  /* "Name: value" each; values are secret. No Origin is sent unless given. */
+  /* "Name: value" each, for a URL; values are secret. No Origin is sent unless given. What
+   * the handshake sends by itself is refused: Host, Connection, Upgrade, Sec-WebSocket-*,
+   * Content-Length, Transfer-Encoding; and Authorization beside LEASH_OPT_BEARER. */
   LEASH_OPT_HEADERS = 20,
   /* "NAME=value" over the inherited set, "NAME" removes; secret. */
   LEASH_OPT_ENV = 21,
@@ -150,7 +156,8 @@ enum leash_opt {
   /* Milliseconds from SIGTERM to SIGKILL; default 2000. */
   LEASH_OPT_KILL_AFTER = 48,
   /* Milliseconds between WebSocket pings; default 0, off: a client ping confuses some
-   * servers. Pings of the peer are answered, except while a full queue has stopped
+   * servers. When the peer sends nothing at all for two periods after a ping, the
+   * connection ends. Pings of the peer are answered, except while a full queue has stopped
    * reading; our own clock stops then. */
   LEASH_OPT_PING_EVERY = 49,
   /* 1: submits and notifies are collected until leash_flush, leash_poll, leash_wait,
@@ -229,7 +236,8 @@ enum leash_field {
   LEASH_INT_STAGE = 9,
   /* Event: processes that were still alive when SIGKILL was sent. */
   LEASH_INT_KILLED = 10,
-  /* Event: WebSocket close code, RFC 6455 section 7.4. */
+  /* Event: the code of the peer's WebSocket close (RFC 6455, section 7.4), 1005 when it had
+   * none, 1006 when none came; absent when the connection never opened. */
   LEASH_INT_CLOSE_CODE = 11,
   /* Event: processes that could not be killed. */
   LEASH_INT_LEFT = 12,
@@ -290,10 +298,16 @@ int leash_last_os_error(void);
  * OPEN are held. On failure SIGKILL is immediate, nothing is left running, and the return is
  * at most 1 s late. Needs Linux 5.9. Caller owns *out: leash_free. Any thread.
  *
+ * For a URL timeout_ms covers the look-up of the name, TCP, TLS and the upgrade together; with
+ * 0 that may take 30 s. Addresses are tried in turns (RFC 8305). Redirects are refused. No proxy
+ * is used, whatever HTTPS_PROXY and ALL_PROXY say. TLS is 1.2 or 1.3; SSL_CERT_FILE and
+ * SSL_CERT_DIR name other system roots. Files are read here, on the calling thread.
+ *
  * LEASH_E_CONNECT (the text says what and why, e.g. "cannot start "pylsp": No such file or
- * directory"; leash_last_os_error has the errno), LEASH_E_TIMEOUT, LEASH_E_INTERRUPTED (a
- * signal handler ran), LEASH_E_INVALID, LEASH_E_UNSUPPORTED (LEASH_OPT_URL in this build),
- * LEASH_E_FORKED. *out is NULL then.
+ * directory", or "wss://host:443 refused the WebSocket: it answered 403 Forbidden";
+ * leash_last_os_error has the errno), LEASH_E_TIMEOUT (for a URL the text says what was
+ * missing), LEASH_E_INTERRUPTED (a signal handler ran), LEASH_E_INVALID, LEASH_E_UNSUPPORTED
+ * (LEASH_OPT_URL in a build without WebSocket), LEASH_E_FORKED. *out is NULL then.
  *
  * Safety: argv is NULL or a NULL-terminated list of NUL-terminated texts; opts is NULL or came from
  * leash_opts_new; out can be written. */
@@ -437,6 +451,8 @@ int64_t leash_conn_int(const struct leash_conn *c, int field);
  * a WebSocket close), wait EXIT_AFTER, SIGTERM all, wait KILL_AFTER, SIGKILL all until none is
  * left, reap. "All" is the process group and every descendant, also one that left the group or
  * the session. Survivors of a clean exit are killed too, 100 ms after the server has left.
+ * A WebSocket has EXIT_AFTER to take what is queued and to answer the close; then its TCP
+ * connection is closed all the same.
  *
  * Waits up to timeout_ms for that to finish; it goes on regardless. 0 when done. Idempotent,
  * from any thread. Queued events, then CLOSED, can still be polled.

@@ -26,6 +26,10 @@ static RUNTIME: OnceCell<Runtime> = OnceCell::new();
 /// How long after the last thread of the host the runtime begins to read.
 pub const TICK: Duration = Duration::from_millis(10);
 
+/// A resolver may take minutes to fail; more names than this wait their turn,
+/// and their deadlines go on.
+const LOOKUPS_MAX: usize = 16;
+
 /// The runtime, and what its thread watches.
 pub struct Runtime {
     handle: Handle,
@@ -67,7 +71,15 @@ pub fn get() -> Result<&'static Runtime> {
 
 impl Runtime {
     fn start() -> io::Result<Self> {
-        let tokio = Builder::new_current_thread().enable_io().enable_time().build()?;
+        // Blocking work is one thing only: looking up names. Its threads are
+        // begun by ours and so block all signals, and they end soon.
+        let tokio = Builder::new_current_thread()
+            .enable_io()
+            .enable_time()
+            .thread_name("leash-dns")
+            .max_blocking_threads(LOOKUPS_MAX)
+            .thread_keep_alive(Duration::from_millis(100))
+            .build()?;
         let handle = tokio.handle().clone();
         let shared = Arc::new(Shared {
             poller: Poller::new()?,

@@ -14,7 +14,7 @@ use tokio::io::Interest;
 
 use super::drive::Driver;
 use super::lead::Input;
-use super::outbox::Outbox;
+use super::outbox::{self, Outbox};
 use super::shared::Shared;
 use crate::error::{Code, Error, Result};
 use crate::events::{Limits, Queue};
@@ -36,7 +36,7 @@ pub(super) fn launch(argv: &[&str], options: &Options) -> Result<Arc<Shared>> {
     let Pipes { stdin, stdout, stderr } = pipes;
 
     let _context = runtime.handle().enter();
-    let sink = Sink::new(stdin);
+    let sink = outbox::Sink::Pipe(Sink::new(stdin));
     let outbox = Outbox::new(sink, options.max_message, options.send_bytes, options.cork);
     let queue = Queue::new(Limits { events: options.queue_events, bytes: options.queue_bytes });
     let decoder = Decoder::new(options.protocol.framing(), options.max_message);

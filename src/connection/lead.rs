@@ -293,6 +293,16 @@ impl Shared {
         Ok(taken)
     }
 
+    /// Whether the runtime may read where no thread of the host ever does.
+    /// While it may not, it will be told of room.
+    #[cfg(feature = "websocket")]
+    pub fn may_read(&self) -> bool {
+        let mut state = self.state();
+        let may_read = !state.queue.is_full() && !self.is_overdrawn();
+        state.is_held_up = !may_read;
+        may_read
+    }
+
     /// Whether a thread of the host may read, or the runtime in its place.
     fn may_lead(&self, state: &State) -> bool {
         let is_open = matches!(state.life, Life::Open) && !state.reading.is_draining();
@@ -303,7 +313,8 @@ impl Shared {
     /// sleeps, or else the runtime.
     pub fn pass_on(&self, state: &mut State) {
         let may_lead = self.may_lead(state);
-        if state.reading.pass_on(may_lead) {
+        let has_room = may_lead && std::mem::take(&mut state.is_held_up);
+        if state.reading.pass_on(may_lead) || has_room {
             self.driver.notify_one();
         }
     }

@@ -7,6 +7,8 @@ mod handover;
 mod launch;
 mod lead;
 mod outbox;
+#[cfg(feature = "websocket")]
+mod remote;
 mod shared;
 mod wait;
 
@@ -51,8 +53,11 @@ impl Connection {
     pub fn open(argv: Option<&[&str]>, options: &Options, limit: Option<Duration>) -> Result<Self> {
         match (argv, &options.url) {
             (Some(argv), _) => Self::launch(argv, options, limit),
+            #[cfg(feature = "websocket")]
+            (None, Some(_)) => Self::dial(options, limit),
+            #[cfg(not(feature = "websocket"))]
             (None, Some(_)) => {
-                Err(Error::new(Code::Unsupported, "LEASH_OPT_URL is unknown to this build"))
+                Err(Error::new(Code::Unsupported, "this build was made without WebSocket"))
             }
             (None, None) => {
                 Err(Error::new(Code::Invalid, "argv is NULL and LEASH_OPT_URL is not set"))
@@ -74,6 +79,27 @@ impl Connection {
         }
         // On failure, dropping the connection waits until nothing is left.
         connection.wait_open(until).inspect_err(|_| {
+            connection.shared.begin_closing(End::Abandoned);
+        })?;
+        Ok(connection)
+    }
+
+    /// Dial the options' URL and wait up to `limit` for the connection: name,
+    /// TCP, TLS and upgrade together. With a limit of zero return at once; then
+    /// OPEN or CLOSED is the first event, the latter after 30 s at most.
+    ///
+    /// `Connect`, `Timeout`, `Interrupted`, `Invalid`: nothing is left open.
+    #[cfg(feature = "websocket")]
+    pub fn dial(options: &Options, limit: Option<Duration>) -> Result<Self> {
+        options.check_for_url()?;
+        let until = deadline(limit);
+        let connection = Self { shared: remote::dial(options, limit, until)? };
+        if limit == Some(Duration::ZERO) {
+            return Ok(connection);
+        }
+        // The runtime keeps the deadline: it knows what was missing.
+        let patience = until.and_then(|until| until.checked_add(Duration::from_secs(1)));
+        connection.wait_open(patience).inspect_err(|_| {
             connection.shared.begin_closing(End::Abandoned);
         })?;
         Ok(connection)

@@ -57,6 +57,8 @@ pub(super) struct State {
     /// Threads that wait for a change of `life`.
     watchers: Vec<Arc<Bell>>,
     is_ready: bool,
+    /// Whether the runtime waits for room in the queue, where it alone reads.
+    pub is_held_up: bool,
 }
 
 /// The life of a connection: it moves down this list, and never up.
@@ -112,6 +114,7 @@ impl Shared {
             stalled: None,
             watchers: Vec::new(),
             is_ready: false,
+            is_held_up: false,
         };
         Self {
             protocol,

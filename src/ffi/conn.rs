@@ -27,10 +27,16 @@ pub struct leash_conn {
 /// OPEN are held. On failure SIGKILL is immediate, nothing is left running, and the return is
 /// at most 1 s late. Needs Linux 5.9. Caller owns *out: leash_free. Any thread.
 ///
+/// For a URL timeout_ms covers the look-up of the name, TCP, TLS and the upgrade together; with
+/// 0 that may take 30 s. Addresses are tried in turns (RFC 8305). Redirects are refused. No proxy
+/// is used, whatever HTTPS_PROXY and ALL_PROXY say. TLS is 1.2 or 1.3; SSL_CERT_FILE and
+/// SSL_CERT_DIR name other system roots. Files are read here, on the calling thread.
+///
 /// LEASH_E_CONNECT (the text says what and why, e.g. "cannot start "pylsp": No such file or
-/// directory"; leash_last_os_error has the errno), LEASH_E_TIMEOUT, LEASH_E_INTERRUPTED (a
-/// signal handler ran), LEASH_E_INVALID, LEASH_E_UNSUPPORTED (LEASH_OPT_URL in this build),
-/// LEASH_E_FORKED. *out is NULL then.
+/// directory", or "wss://host:443 refused the WebSocket: it answered 403 Forbidden";
+/// leash_last_os_error has the errno), LEASH_E_TIMEOUT (for a URL the text says what was
+/// missing), LEASH_E_INTERRUPTED (a signal handler ran), LEASH_E_INVALID, LEASH_E_UNSUPPORTED
+/// (LEASH_OPT_URL in a build without WebSocket), LEASH_E_FORKED. *out is NULL then.
 ///
 /// # Safety
 ///
@@ -344,6 +350,8 @@ pub unsafe extern "C" fn leash_conn_int(c: *const leash_conn, field: c_int) -> i
 /// a WebSocket close), wait EXIT_AFTER, SIGTERM all, wait KILL_AFTER, SIGKILL all until none is
 /// left, reap. "All" is the process group and every descendant, also one that left the group or
 /// the session. Survivors of a clean exit are killed too, 100 ms after the server has left.
+/// A WebSocket has EXIT_AFTER to take what is queued and to answer the close; then its TCP
+/// connection is closed all the same.
 ///
 /// Waits up to timeout_ms for that to finish; it goes on regardless. 0 when done. Idempotent,
 /// from any thread. Queued events, then CLOSED, can still be polled.
