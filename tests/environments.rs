@@ -10,8 +10,10 @@ use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use harness::{Mark, c_programs, example, misbehave, peer, scenario, work};
+use harness::{Mark, Peer, c_programs, example, misbehave, peer, scenario, work};
+use leash::connection::{Connection, TextField};
 use leash::environments::Environments;
+use leash::options::{IntKey, ListKey, Options};
 use proptest::prelude::*;
 use table::{Codex, FILES};
 
@@ -243,23 +245,75 @@ fn without_a_file_it_is_the_variable() {
 fn a_named_codex_answers() {
     let Some(codex) = peer("codex") else { return };
     let folder = Folder::new();
-    let program = codex.program();
-    let home = codex.folder.to_str().unwrap();
-    let text = format!(
-        "default = \"codex\"\n[[environments]]\nid = \"codex\"\nprogram = {program:?}\n\
-         args = [\"exec-server\", \"--listen\", \"stdio\"]\nenv = {{ CODEX_HOME = {home:?} }}\n"
-    );
-    let path = folder.file("environments.toml", &text);
-    let mut options = leash::options::Options::default();
-    options.set_int(leash::options::IntKey::Protocol, 4).unwrap();
-    let connection =
-        leash::connection::Connection::open_environment(Some(&path), None, &options, None).unwrap();
+    let path = folder.file("environments.toml", &named_codex(&codex));
+    let connection = Connection::open_environment(Some(&path), None, &bare(), None).unwrap();
     let limit = Some(Duration::from_secs(20));
-    let params = br#"{"clientName":"test"}"#;
-    let answer = connection.call("initialize", Some(params), limit).unwrap();
-    let answer = answer.text(leash::connection::TextField::Json).unwrap();
+    let answer = connection.call("initialize", Some(br#"{"clientName":"test"}"#), limit).unwrap();
+    let answer = answer.text(TextField::Json).unwrap();
     let text = String::from_utf8_lossy(answer.bytes());
     assert!(text.contains("executorVersion"), "{text}");
+}
+
+/// codex's app-server starts the default environment of its file with a thread.
+#[test]
+fn codex_starts_the_same_server_in_the_same_place() {
+    let Some(codex) = peer("codex") else { return };
+    let path = codex.folder.join("environments.toml").into_os_string().into_string().unwrap();
+    fs::create_dir(codex.folder.join("sub")).unwrap();
+    let seen = codex.folder.join("seen");
+    let look = format!(
+        "{{ pwd; echo $GREETING; echo $INHERITED; }} > {seen:?}.new; mv {seen:?}.new {seen:?}"
+    );
+    let text = named_codex(&codex)
+        .replace(
+            "args = [",
+            &format!("args = [\"-c\", '{look}; exec \"$@\"', \"sh\", {:?}, ", codex.program()),
+        )
+        .replace(&format!("program = {:?}", codex.program()), "program = \" sh \"")
+        .replace("env = {", "cwd = \"sub\"\nenv = { GREETING = \"hello\",");
+    fs::write(&path, text).unwrap();
+    let found = || {
+        let patience = Instant::now() + Duration::from_secs(60);
+        loop {
+            match fs::read_to_string(&seen) {
+                Ok(text) => break text,
+                Err(_) => assert!(Instant::now() < patience, "nothing was started"),
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    };
+
+    let mut options = bare();
+    options.set_list(ListKey::Env, &["INHERITED=yes"]).unwrap();
+    let server = Connection::open_environment(Some(&path), None, &options, None).unwrap();
+    let ours = found();
+    drop(server);
+    assert_eq!(ours, format!("{}/sub\nhello\nyes\n", codex.folder.display()));
+
+    fs::remove_file(&seen).unwrap();
+    let home = format!("CODEX_HOME={}", codex.folder.display());
+    options.set_list(ListKey::Env, &[&home, "INHERITED=yes"]).unwrap();
+    let server = Connection::launch(&[codex.program(), "app-server"], &options, None).unwrap();
+    let limit = Some(Duration::from_secs(60));
+    let client = br#"{"clientInfo":{"name":"test","version":"1"}}"#;
+    server.call("initialize", Some(client), limit).unwrap();
+    server.notify("initialized", None).unwrap();
+    server.call("thread/start", Some(b"{}"), limit).unwrap();
+    assert_eq!(found(), ours);
+}
+
+fn bare() -> Options {
+    let mut options = Options::default();
+    options.set_int(IntKey::Protocol, 4).unwrap();
+    options
+}
+
+fn named_codex(codex: &Peer) -> String {
+    let (program, home) = (codex.program(), codex.folder.to_str().unwrap());
+    format!(
+        "default = \"codex\"\n[[environments]]\nid = \"codex\"\nprogram = {program:?}\n\
+         args = [\"exec-server\", \"--listen\", \"stdio\"]\nenv = {{ CODEX_HOME = {home:?} }}\n"
+    )
 }
 
 // ---- Secrets
@@ -309,8 +363,8 @@ fn tells_nothing(text: &str, secret: &str) -> Result<(), TestCaseError> {
     let told = match Environments::parse(text, PATH) {
         Err(error) => format!("{error:?}"),
         Ok(found) => {
-            let mut options = leash::options::Options::default();
-            options.set_list(leash::options::ListKey::Env, &["TOKEN=x"]).unwrap();
+            let mut options = Options::default();
+            options.set_list(ListKey::Env, &["TOKEN=x"]).unwrap();
             let plan = found.find(Some("e0")).and_then(|one| one.plan(&options));
             format!("{} {:?}", found.list(), plan.err())
         }
