@@ -629,3 +629,64 @@ fn check_url(url: &str) -> std::result::Result<(), &'static str> {
 fn invalid(text: String) -> Error {
     Error::new(Code::Invalid, text)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn plan(lines: &str, path: &str) -> Plan {
+        let text = format!("[[environments]]\nid = \"a\"\n{lines}");
+        let environments = Environments::parse(&text, path).unwrap();
+        environments.find(Some("a")).unwrap().plan(&Options::default()).unwrap()
+    }
+
+    #[test]
+    fn a_relative_cwd_begins_at_the_files_folder() {
+        for (path, cwd, wanted) in [
+            ("/etc/environments.toml", "work", "/etc/work"),
+            ("/etc/environments.toml", "../work", "/etc/../work"),
+            ("/etc/environments.toml", "", "/etc/"),
+            ("/etc/environments.toml", "/work", "/work"),
+            ("conf/environments.toml", "work", "conf/work"),
+            ("environments.toml", "work", "work"),
+            ("environments.toml", "", "."),
+        ] {
+            let plan = plan(&format!("program = \"x\"\ncwd = {cwd:?}"), path);
+            assert_eq!(plan.options.cwd.as_deref(), Some(wanted), "{path} {cwd}");
+        }
+        assert_eq!(plan("program = \"x\"", "/etc/environments.toml").options.cwd, None);
+    }
+
+    #[test]
+    fn the_files_limit_is_for_connecting_and_never_zero() {
+        for (lines, wanted) in [
+            ("program = \"x\"\ninitialize_timeout_sec = 1", 10_000),
+            ("url = \"ws://h\"", 10_000),
+            ("url = \"ws://h\"\nconnect_timeout_sec = 2.5", 2500),
+            ("url = \"ws://h\"\nconnect_timeout_sec = 3_600", 3_600_000),
+            ("url = \"ws://h\"\nconnect_timeout_sec = 0", 1),
+        ] {
+            assert_eq!(plan(lines, "f").limit, Duration::from_millis(wanted), "{lines}");
+        }
+    }
+
+    #[test]
+    fn a_url_becomes_an_option_and_a_program_argv() {
+        let dialled = plan("url = ' wss://h/p '", "f");
+        assert!(dialled.argv.is_none());
+        assert_eq!(dialled.options.url.as_deref(), Some("wss://h/p"));
+        let started = plan("program = ' x '\nargs = [' y ', '']\nenv = {A = 'b=c'}", "f");
+        let argv: Vec<_> = started.argv.iter().flatten().map(|item| &**item).collect();
+        assert_eq!(argv, ["x", " y ", ""]);
+        assert_eq!(&*started.options.env[0], "A=b=c");
+        assert!(started.options.url.is_none());
+    }
+
+    #[test]
+    fn debug_shows_no_value() {
+        let text = "[[environments]]\nid = 'a'\nprogram = 'hunter2'\nargs = ['hunter2']\n\
+                    env = {A = 'hunter2'}\n[[environments]]\nid = 'b'\nurl = 'ws://hunter2'";
+        let environments = Environments::parse(text, "f").unwrap();
+        assert!(!format!("{environments:?}").contains("hunter2"));
+    }
+}
