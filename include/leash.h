@@ -280,7 +280,7 @@ const char *leash_last_error(void);
  * ...); 0 if there is none. Same lifetime as leash_last_error. Any thread; never fails. */
 int leash_last_os_error(void);
 
-/* Start a connection. argv: NULL-terminated, argv[0] looked up in the child's PATH (after
+/* Start a connection. argv: NULL-terminated, `argv[0]` looked up in the child's PATH (after
  * ENV; a name with a slash, and relative PATH entries, after CWD), no shell, run in its own
  * session and process group; or NULL to dial LEASH_OPT_URL. opts may be NULL with argv.
  *

@@ -14,6 +14,7 @@ pub mod options;
 pub mod process;
 mod runtime;
 pub mod session;
+mod spare;
 #[allow(unsafe_code, reason = "system calls; each wrapper is safe to call")]
 pub mod sys;
 pub mod transport;

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use tokio::io::Interest;
 
 use super::drive::Driver;
-use super::lead::{Input, Reading};
+use super::lead::Input;
 use super::outbox::Outbox;
 use super::shared::Shared;
 use crate::error::{Code, Error, Result};
@@ -42,7 +42,7 @@ pub(super) fn launch(argv: &[&str], options: &Options) -> Result<Arc<Shared>> {
     let decoder = Decoder::new(options.protocol.framing(), options.max_message);
     let reader = Reader::new(Arc::new(stdout), decoder);
     let protocol = options.protocol;
-    let shared = Arc::new(Shared::new(protocol, outbox, queue, ready, Reading::none()));
+    let shared = Arc::new(Shared::new(protocol, outbox, queue, ready));
     let watch = || -> io::Result<_> {
         let interest = runtime.register(reader.descriptor(), Arc::downgrade(&shared) as _)?;
         let stderr = stderr.map(Lines::new).transpose()?;

@@ -3,6 +3,7 @@
 mod deadlines;
 mod drive;
 mod event;
+mod handover;
 mod launch;
 mod lead;
 mod outbox;
@@ -142,10 +143,9 @@ impl Connection {
                 }
                 Answer::Awaited { by, lead } => {
                     state.begin(Call { tag, is_initialize, waiter: Some(Arc::clone(by)) });
+                    // Before the server can answer: the runtime need not wake up.
                     lead.try_take(&mut state);
                     drop(state);
-                    // Before the server can answer.
-                    lead.disarm();
                     outbox.send(&message)
                 }
             }
@@ -233,7 +233,9 @@ impl Connection {
             Some(0) => Ok(()),
             Some(left) => Err(Error::new(
                 Code::Left,
-                format!("{left} processes could not be killed: they belong to another user"),
+                format!(
+                    "{left} processes could not be killed: they are another user's, or slow to die"
+                ),
             )),
         }
     }

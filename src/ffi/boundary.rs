@@ -5,6 +5,7 @@ use std::cell::RefCell;
 use std::ffi::{CStr, CString, c_char, c_int};
 use std::mem::MaybeUninit;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::ptr;
 use std::sync::Once;
 use std::time::Duration;
 
@@ -67,6 +68,23 @@ pub(super) fn status(work: impl FnOnce() -> Result<c_int>) -> c_int {
         Ok(number) => number,
         Err(error) => keep(&error),
     }
+}
+
+/// The same, with an output that is NULL after failure, also in a forked copy.
+///
+/// # Safety
+///
+/// `out` is NULL or can be written.
+pub(super) unsafe fn status_with<T>(
+    out: *mut *mut T,
+    work: impl FnOnce(&mut *mut T) -> Result<c_int>,
+) -> c_int {
+    // SAFETY: NULL or writable, by this function's contract.
+    unsafe { write(out, ptr::null_mut()) };
+    status(|| {
+        // SAFETY: as above.
+        work(unsafe { output(out, "out") }?)
+    })
 }
 
 /// Run `work`, give back its value, or `otherwise` when it fails.

@@ -1,13 +1,13 @@
 //! Connections.
 
 use std::ffi::{c_char, c_int};
-use std::ptr;
 
 use super::boundary::{
-    borrow, buffer, fill, json, limit, optional, output, release, status, text, value, write,
+    borrow, buffer, fill, json, limit, optional, output, release, status, status_with, text, value,
+    write,
 };
 use super::enums::{LEASH_NONE, conn_field, leash_code};
-use super::event::leash_event;
+use super::event::{into_raw, leash_event};
 use super::opts::leash_opts;
 use crate::connection::{Connection, Event};
 use crate::environments::Environments;
@@ -21,7 +21,7 @@ pub struct leash_conn {
     connection: Connection,
 }
 
-/// Start a connection. argv: NULL-terminated, argv[0] looked up in the child's PATH (after
+/// Start a connection. argv: NULL-terminated, `argv[0]` looked up in the child's PATH (after
 /// ENV; a name with a slash, and relative PATH entries, after CWD), no shell, run in its own
 /// session and process group; or NULL to dial LEASH_OPT_URL. opts may be NULL with argv.
 ///
@@ -47,18 +47,17 @@ pub unsafe extern "C" fn leash_connect(
     timeout_ms: i64,
     out: *mut *mut leash_conn,
 ) -> c_int {
-    status(|| {
+    let work = |out: &mut *mut leash_conn| {
         // SAFETY: by this function's contract.
-        let out = unsafe { output(out, "out") }?;
-        *out = ptr::null_mut();
-        // SAFETY: as above.
         let (argv, opts) = unsafe { (list(argv)?, opts.as_ref()) };
         let defaults = Options::default();
         let options = opts.map_or(&defaults, |opts| &opts.options);
         let connection = Connection::open(argv.as_deref(), options, limit(timeout_ms)?)?;
         *out = Box::into_raw(Box::new(leash_conn { connection }));
         Ok(0)
-    })
+    };
+    // SAFETY: by this function's contract.
+    unsafe { status_with(out, work) }
 }
 
 /// leash_connect to the environment id of a codex environments.toml at path (id NULL: the
@@ -87,11 +86,8 @@ pub unsafe extern "C" fn leash_connect_env(
     timeout_ms: i64,
     out: *mut *mut leash_conn,
 ) -> c_int {
-    status(|| {
+    let work = |out: &mut *mut leash_conn| {
         // SAFETY: by this function's contract.
-        let out = unsafe { output(out, "out") }?;
-        *out = ptr::null_mut();
-        // SAFETY: as above.
         let (path, id, opts) =
             unsafe { (optional(path, "path")?, optional(id, "id")?, opts.as_ref()) };
         let defaults = Options::default();
@@ -99,7 +95,9 @@ pub unsafe extern "C" fn leash_connect_env(
         let connection = Connection::open_environment(path, id, options, limit(timeout_ms)?)?;
         *out = Box::into_raw(Box::new(leash_conn { connection }));
         Ok(0)
-    })
+    };
+    // SAFETY: by this function's contract.
+    unsafe { status_with(out, work) }
 }
 
 /// What a file of environments holds, as JSON without secrets: {"default":"a",
@@ -124,10 +122,11 @@ pub unsafe extern "C" fn leash_env_list(
     cap: usize,
     len: *mut usize,
 ) -> c_int {
+    // SAFETY: NULL or writable, by this function's contract.
+    unsafe { write(len, 0) };
     status(|| {
         // SAFETY: by this function's contract.
         let len = unsafe { output(len, "len") }?;
-        *len = 0;
         // SAFETY: as above.
         let (path, buf) = unsafe { (optional(path, "path")?, buffer(buf, cap, "buf")?) };
         let list = Environments::load(path)?.list();
@@ -174,11 +173,13 @@ pub unsafe extern "C" fn leash_poll(
     timeout_ms: i64,
     out: *mut *mut leash_event,
 ) -> c_int {
-    status(|| {
+    let work = |out: &mut _| {
         // SAFETY: by this function's contract.
-        let (out, conn) = unsafe { (empty(out)?, conn(c)?) };
+        let conn = unsafe { conn(c) }?;
         Ok(give(out, conn.poll(limit(timeout_ms)?)?))
-    })
+    };
+    // SAFETY: by this function's contract.
+    unsafe { status_with(out, work) }
 }
 
 /// Make one leash_poll, running or next, return LEASH_E_INTERRUPTED. Each call counts for
@@ -260,11 +261,13 @@ pub unsafe extern "C" fn leash_wait(
     timeout_ms: i64,
     out: *mut *mut leash_event,
 ) -> c_int {
-    status(|| {
+    let work = |out: &mut _| {
         // SAFETY: by this function's contract.
-        let (out, conn) = unsafe { (empty(out)?, conn(c)?) };
+        let conn = unsafe { conn(c) }?;
         Ok(give(out, conn.wait(call_id(id)?, limit(timeout_ms)?)?))
-    })
+    };
+    // SAFETY: by this function's contract.
+    unsafe { status_with(out, work) }
 }
 
 /// leash_submit + leash_wait + leash_cancel on failure; leash_poll never sees its response.
@@ -289,11 +292,10 @@ pub unsafe extern "C" fn leash_call(
     timeout_ms: i64,
     out: *mut *mut leash_event,
 ) -> c_int {
-    status(|| {
+    let work = |out: &mut _| {
         // SAFETY: by this function's contract.
-        let (out, conn, method, params) = unsafe {
-            (empty(out)?, conn(c)?, text(method, "method")?, json(params, len, "params")?)
-        };
+        let (conn, method, params) =
+            unsafe { (conn(c)?, text(method, "method")?, json(params, len, "params")?) };
         let response = conn.call(method, params, call_limit(timeout_ms)?)?;
         let outcome = response.outcome();
         if matches!(&outcome, Err(error) if error.code() != Code::Rpc) {
@@ -301,7 +303,9 @@ pub unsafe extern "C" fn leash_call(
         }
         give(out, Some(response));
         outcome.map(|()| 0)
-    })
+    };
+    // SAFETY: by this function's contract.
+    unsafe { status_with(out, work) }
 }
 
 /// Give up on a call: its RESPONSE comes now, with LEASH_E_CANCELLED, and the peer is told if
@@ -422,23 +426,11 @@ unsafe fn conn<'a>(c: *const leash_conn) -> Result<&'a Connection> {
     Ok(&unsafe { borrow(c, "c") }?.connection)
 }
 
-/// The place for an event, with nothing in it yet.
-///
-/// # Safety
-///
-/// `out` is NULL or can be written while the reference lives.
-unsafe fn empty<'a>(out: *mut *mut leash_event) -> Result<&'a mut *mut leash_event> {
-    // SAFETY: the caller's promise is the same.
-    let out = unsafe { output(out, "out") }?;
-    *out = ptr::null_mut();
-    Ok(out)
-}
-
 /// Give an event to the host: 1, or 0 for none.
 fn give(out: &mut *mut leash_event, event: Option<Event>) -> c_int {
     match event {
         Some(event) => {
-            *out = Box::into_raw(Box::new(leash_event { event }));
+            *out = into_raw(event);
             1
         }
         None => 0,
