@@ -3,6 +3,7 @@
 //! ARCHITECTURE.md shows how a byte travels through the modules below.
 
 pub mod connection;
+pub mod environments;
 pub mod error;
 pub mod events;
 #[allow(unsafe_code, reason = "the border to C; each function checks what it is given")]

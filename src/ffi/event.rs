@@ -14,9 +14,12 @@ pub struct leash_event {
     pub(super) event: Event,
 }
 
+/// Memory of events, in the boxes in which the host will hold them.
+#[expect(clippy::vec_box, reason = "what is kept is the boxes")]
+type Spare = Vec<Box<MaybeUninit<leash_event>>>;
+
 // Events come and go with each call; a thread keeps the memory of some.
-thread_local!(static SPARE: RefCell<Vec<Box<MaybeUninit<leash_event>>>> =
-    const { RefCell::new(Vec::new()) });
+thread_local!(static SPARE: RefCell<Spare> = const { RefCell::new(Vec::new()) });
 
 /// How many a thread keeps.
 const KEPT: usize = 32;
