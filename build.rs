@@ -8,6 +8,8 @@ use std::process::Command;
 fn main() {
     println!("cargo::rerun-if-changed=src/guard");
     println!("cargo::rerun-if-changed=build.rs");
+    // The library's thread and its fork handler cannot be unmapped.
+    println!("cargo::rustc-cdylib-link-arg=-Wl,-z,nodelete");
     let guard = PathBuf::from(variable("OUT_DIR")).join("guard");
     let status = Command::new(variable("RUSTC"))
         .args(["--crate-name", "guard", "--crate-type", "bin"])

@@ -1,6 +1,7 @@
 /* quickstart SERVER [ARGUMENT...]: run a command through an exec-server, print its output as
  * it streams, let go, and say how that went. The server may be `codex exec-server --listen
- * stdio` or the demo server: ./examples/quickstart.sh builds and chooses. */
+ * stdio` or the demo server: ./examples/quickstart.sh builds and chooses. It may also be the
+ * URL of one that listens, with its token, if it wants one, in LEASH_TOKEN. */
 #include <leash.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -34,8 +35,10 @@ static int show(const leash_event *e) {
   const char *text = leash_event_str(e, LEASH_STR_TEXT, NULL);
   if (leash_event_kind(e) == LEASH_EVENT_CLOSED) {
     int64_t code = leash_event_int(e, LEASH_INT_EXIT_CODE); /* none if a signal ended it */
-    printf("closed: %s; stage %d, killed %d", text ? text : "", (int)leash_event_int(e, LEASH_INT_STAGE),
-           (int)leash_event_int(e, LEASH_INT_KILLED));
+    int64_t stage = leash_event_int(e, LEASH_INT_STAGE);    /* none behind a URL */
+    printf("closed: %s", text ? text : "");
+    if (stage != LEASH_NONE)
+      printf("; stage %d, killed %d", (int)stage, (int)leash_event_int(e, LEASH_INT_KILLED));
     if (code != LEASH_NONE) printf(", server's exit code %d", (int)code);
     putchar('\n');
     return 1;
@@ -78,7 +81,10 @@ int main(int argc, char **argv) {
   leash_conn *c;
   leash_opts *opts = leash_opts_new();
   leash_opts_set_int(opts, LEASH_OPT_PROTOCOL, LEASH_PROTOCOL_BARE);
-  int opened = leash_connect((const char *const *)(argv + 1), opts, 10000, &c);
+  int is_url = !strncmp(argv[1], "ws://", 5) || !strncmp(argv[1], "wss://", 6), opened = 0;
+  if (is_url) opened = leash_opts_set_str(opts, LEASH_OPT_URL, argv[1]);
+  if (is_url && !opened) opened = leash_opts_set_str(opts, LEASH_OPT_BEARER, getenv("LEASH_TOKEN"));
+  if (!opened) opened = leash_connect(is_url ? NULL : (const char *const *)(argv + 1), opts, 10000, &c);
   if (opened < 0) failed("leash_connect");
   leash_opts_free(opts);
   if (opened < 0) return 1;

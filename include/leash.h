@@ -110,19 +110,25 @@ enum leash_code {
 /* Keys of leash_opts_set_str (1 to 19), leash_opts_set_list (20 to 39) and
  * leash_opts_set_int (from 40). */
 enum leash_opt {
-  /* ws:// or wss://; needs argv == NULL. Secret but for host and port. */
+  /* ws:// or wss://; needs argv == NULL. Secret but for scheme, host and port. ASCII (a
+   * host of other letters in punycode), no fragment, and no user info: LEASH_OPT_BEARER or
+   * LEASH_OPT_HEADERS carry that. Checked by leash_connect. */
   LEASH_OPT_URL = 1,
-  /* Sent as "Authorization: Bearer ..." (RFC 6750); secret. */
+  /* Sent as "Authorization: Bearer ..." (RFC 6750), also over ws://, where everyone on the
+   * way can read it; secret. */
   LEASH_OPT_BEARER = 2,
-  /* PEM file of root certificates; default: the system's, else built-in ones. */
+  /* PEM file of root certificates, for wss://; default: the system's, else built-in ones.
+   * A server's own self-signed certificate may be one, unless it is a CA's (CA:TRUE). */
   LEASH_OPT_CA_FILE = 3,
-  /* PEM file of the client certificate chain. */
+  /* PEM file of the client certificate chain, for wss://; needs LEASH_OPT_KEY_FILE. */
   LEASH_OPT_CERT_FILE = 4,
-  /* PEM file of the client key. */
+  /* PEM file of the client key, not encrypted. */
   LEASH_OPT_KEY_FILE = 5,
   /* The server's working directory; default: the host's. */
   LEASH_OPT_CWD = 6,
-  /* "Name: value" each; values are secret. No Origin is sent unless given. */
+  /* "Name: value" each, for a URL; values are secret. No Origin is sent unless given. What
+   * the handshake sends by itself is refused: Host, Connection, Upgrade, Sec-WebSocket-*,
+   * Content-Length, Transfer-Encoding; and Authorization beside LEASH_OPT_BEARER. */
   LEASH_OPT_HEADERS = 20,
   /* "NAME=value" over the inherited set, "NAME" removes; secret. */
   LEASH_OPT_ENV = 21,
@@ -150,7 +156,8 @@ enum leash_opt {
   /* Milliseconds from SIGTERM to SIGKILL; default 2000. */
   LEASH_OPT_KILL_AFTER = 48,
   /* Milliseconds between WebSocket pings; default 0, off: a client ping confuses some
-   * servers. Pings of the peer are answered, except while a full queue has stopped
+   * servers. When the peer sends nothing at all for two periods after a ping, the
+   * connection ends. Pings of the peer are answered, except while a full queue has stopped
    * reading; our own clock stops then. */
   LEASH_OPT_PING_EVERY = 49,
   /* 1: submits and notifies are collected until leash_flush, leash_poll, leash_wait,
@@ -229,7 +236,8 @@ enum leash_field {
   LEASH_INT_STAGE = 9,
   /* Event: processes that were still alive when SIGKILL was sent. */
   LEASH_INT_KILLED = 10,
-  /* Event: WebSocket close code, RFC 6455 section 7.4. */
+  /* Event: the code of the peer's WebSocket close (RFC 6455, section 7.4), 1005 when it had
+   * none, 1006 when none came; absent when the connection never opened. */
   LEASH_INT_CLOSE_CODE = 11,
   /* Event: processes that could not be killed. */
   LEASH_INT_LEFT = 12,
@@ -280,7 +288,7 @@ const char *leash_last_error(void);
  * ...); 0 if there is none. Same lifetime as leash_last_error. Any thread; never fails. */
 int leash_last_os_error(void);
 
-/* Start a connection. argv: NULL-terminated, argv[0] looked up in the child's PATH (after
+/* Start a connection. argv: NULL-terminated, `argv[0]` looked up in the child's PATH (after
  * ENV; a name with a slash, and relative PATH entries, after CWD), no shell, run in its own
  * session and process group; or NULL to dial LEASH_OPT_URL. opts may be NULL with argv.
  *
@@ -290,10 +298,16 @@ int leash_last_os_error(void);
  * OPEN are held. On failure SIGKILL is immediate, nothing is left running, and the return is
  * at most 1 s late. Needs Linux 5.9. Caller owns *out: leash_free. Any thread.
  *
+ * For a URL timeout_ms covers the look-up of the name, TCP, TLS and the upgrade together; with
+ * 0 that may take 30 s. Addresses are tried in turns (RFC 8305). Redirects are refused. No proxy
+ * is used, whatever HTTPS_PROXY and ALL_PROXY say. TLS is 1.2 or 1.3; SSL_CERT_FILE and
+ * SSL_CERT_DIR name other system roots. Files are read here, on the calling thread.
+ *
  * LEASH_E_CONNECT (the text says what and why, e.g. "cannot start "pylsp": No such file or
- * directory"; leash_last_os_error has the errno), LEASH_E_TIMEOUT, LEASH_E_INTERRUPTED (a
- * signal handler ran), LEASH_E_INVALID, LEASH_E_UNSUPPORTED (LEASH_OPT_URL in this build),
- * LEASH_E_FORKED. *out is NULL then.
+ * directory", or "wss://host:443 refused the WebSocket: it answered 403 Forbidden";
+ * leash_last_os_error has the errno), LEASH_E_TIMEOUT (for a URL the text says what was
+ * missing), LEASH_E_INTERRUPTED (a signal handler ran), LEASH_E_INVALID, LEASH_E_UNSUPPORTED
+ * (LEASH_OPT_URL in a build without WebSocket), LEASH_E_FORKED. *out is NULL then.
  *
  * Safety: argv is NULL or a NULL-terminated list of NUL-terminated texts; opts is NULL or came from
  * leash_opts_new; out can be written. */
@@ -303,11 +317,19 @@ int leash_connect(const char *const *argv,
                   struct leash_conn **out);
 
 /* leash_connect to the environment id of a codex environments.toml at path (id NULL: the
- * file's default; path NULL: the url in CODEX_EXEC_SERVER_URL). The file gives program,
- * args, env and cwd, or url; opts gives the rest and may not give the same. timeout_ms -1
- * means the file's connect_timeout_sec.
+ * file's default; path NULL: the url in CODEX_EXEC_SERVER_URL, whose id is "remote"; the
+ * value `none` disables it). The file gives program, args, env and cwd, or url; a relative
+ * cwd is relative to the file's folder. opts (may be NULL) gives the rest and may not give the
+ * same: of LEASH_OPT_ENV, no variable that the file gives. timeout_ms -1 means the file's
+ * connect_timeout_sec, 10 s unless the file says. The file and the environment are read here,
+ * on the calling thread. All else as leash_connect. Any thread.
  *
- * LEASH_E_UNSUPPORTED: this build reads no environments.
+ * LEASH_E_INVALID: unreadable or invalid file (leash_last_os_error has the errno: ENOENT,
+ * EACCES, EISDIR; EINVAL for what is not a regular file, EILSEQ for what is not UTF-8, EFBIG
+ * over 1 MiB; else 0 and the text names file, line and key, but no value of args, env or
+ * url), unknown or disabled id, no default, CODEX_EXEC_SERVER_URL not set, conflict with
+ * opts. LEASH_E_UNSUPPORTED: `local`, which has no server, and a url where the build has no
+ * WebSocket. Otherwise as leash_connect. *out is NULL then.
  *
  * Safety: As for leash_connect; path and id are NULL or NUL-terminated. */
 int leash_connect_env(const char *path,
@@ -318,10 +340,15 @@ int leash_connect_env(const char *path,
 
 /* What a file of environments holds, as JSON without secrets: {"default":"a",
  * "environments":[{"id":"a","kind":"stdio"|"url","connect_timeout_sec":10,
- * "initialize_timeout_sec":10}]}. *len gets its length; at most cap bytes with a final NUL
- * go to buf; LEASH_E_TOO_BIG when they do not fit.
+ * "initialize_timeout_sec":10}]}, in the file's order. default is null when the file has
+ * none, and may be "local". Both limits are always there; initialize_timeout_sec is for you:
+ * the library sends no initialize. path NULL: as for leash_connect_env. Connects to nothing.
+ * Any thread.
  *
- * LEASH_E_UNSUPPORTED: this build reads no environments.
+ * *len gets the length, without the NUL. At most cap bytes with a final NUL go to buf;
+ * LEASH_E_TOO_BIG when they do not fit: then *len is set all the same, and buf is "" unless
+ * cap is 0. So cap 0 (buf may be NULL) asks for the length. LEASH_E_INVALID as for
+ * leash_connect_env, with *len 0. LEASH_E_FORKED.
  *
  * Safety: path is NULL or NUL-terminated; buf can be written for cap bytes; len can be written. */
 int leash_env_list(const char *path, char *buf, size_t cap, size_t *len);
@@ -437,6 +464,8 @@ int64_t leash_conn_int(const struct leash_conn *c, int field);
  * a WebSocket close), wait EXIT_AFTER, SIGTERM all, wait KILL_AFTER, SIGKILL all until none is
  * left, reap. "All" is the process group and every descendant, also one that left the group or
  * the session. Survivors of a clean exit are killed too, 100 ms after the server has left.
+ * A WebSocket has EXIT_AFTER to take what is queued and to answer the close; then its TCP
+ * connection is closed all the same.
  *
  * Waits up to timeout_ms for that to finish; it goes on regardless. 0 when done. Idempotent,
  * from any thread. Queued events, then CLOSED, can still be polled.

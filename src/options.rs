@@ -192,31 +192,49 @@ impl Options {
     /// Check what a connection to a child process cannot use: a setting that
     /// would be ignored, perhaps a secret, is a mistake worth telling.
     pub fn check_for_process(&self) -> Result<()> {
-        let misplaced = [
+        refuse(self.only_for_url(), "is for a WebSocket, but argv was given")
+    }
+
+    /// Check what a connection to a URL cannot use.
+    pub fn check_for_url(&self) -> Result<()> {
+        refuse(self.only_for_process(), "is for a child process, but argv is NULL")?;
+        let is_authorization = |header: &Secret| names(header, "authorization");
+        if self.bearer.is_some() && self.headers.iter().any(is_authorization) {
+            return Err(invalid("LEASH_OPT_BEARER and LEASH_OPT_HEADERS both give Authorization"));
+        }
+        Ok(())
+    }
+
+    /// A setting that is of no use to a child process.
+    pub(crate) fn only_for_url(&self) -> Option<&'static str> {
+        first(&[
             ("LEASH_OPT_URL", self.url.is_some()),
             ("LEASH_OPT_BEARER", self.bearer.is_some()),
             ("LEASH_OPT_CA_FILE", self.ca_file.is_some()),
             ("LEASH_OPT_CERT_FILE", self.cert_file.is_some()),
             ("LEASH_OPT_KEY_FILE", self.key_file.is_some()),
             ("LEASH_OPT_HEADERS", !self.headers.is_empty()),
-        ];
-        refuse(&misplaced, "is for a WebSocket, but argv was given")
+        ])
     }
 
-    /// Check what a connection to a URL cannot use.
-    pub fn check_for_url(&self) -> Result<()> {
-        let misplaced = [
+    /// A setting that is of no use to a URL.
+    pub(crate) fn only_for_process(&self) -> Option<&'static str> {
+        first(&[
             ("LEASH_OPT_CWD", self.cwd.is_some()),
             ("LEASH_OPT_ENV", !self.env.is_empty()),
             ("LEASH_OPT_ENV_CLEAR", self.env_clear),
-        ];
-        refuse(&misplaced, "is for a child process, but argv is NULL")
+        ])
     }
 }
 
-fn refuse(settings: &[(&str, bool)], why: &str) -> Result<()> {
-    match settings.iter().find(|(_, is_set)| *is_set) {
-        Some((name, _)) => Err(invalid(format!("{name} {why}"))),
+/// The first setting that is set.
+fn first(settings: &[(&'static str, bool)]) -> Option<&'static str> {
+    settings.iter().find(|(_, is_set)| *is_set).map(|(name, _)| *name)
+}
+
+fn refuse(misplaced: Option<&str>, why: &str) -> Result<()> {
+    match misplaced {
+        Some(name) => Err(invalid(format!("{name} {why}"))),
         None => Ok(()),
     }
 }
@@ -283,7 +301,28 @@ fn check_header(header: &str) -> Result<()> {
         let text = |b: u8| b == b'\t' || (b >= b' ' && b != 0x7f);
         !name.is_empty() && name.bytes().all(token) && value.bytes().all(text)
     });
-    good.then_some(()).ok_or_else(|| invalid("a header must be \"Name: value\" on one line"))
+    if !good {
+        return Err(invalid("a header must be \"Name: value\" on one line"));
+    }
+    if OWN_HEADERS.iter().any(|own| names(header, own)) || is_handshake(header) {
+        return Err(invalid("a header is one that the WebSocket handshake sends by itself"));
+    }
+    Ok(())
+}
+
+/// What the handshake says by itself, or what would give its request a body.
+const OWN_HEADERS: [&str; 5] =
+    ["host", "connection", "upgrade", "content-length", "transfer-encoding"];
+
+fn is_handshake(header: &str) -> bool {
+    let start = header.get(..SEC_WEBSOCKET.len());
+    start.is_some_and(|start| start.eq_ignore_ascii_case(SEC_WEBSOCKET))
+}
+
+const SEC_WEBSOCKET: &str = "sec-websocket-";
+
+fn names(header: &str, name: &str) -> bool {
+    header.split(':').next().is_some_and(|given| given.eq_ignore_ascii_case(name))
 }
 
 fn check_variable(variable: &str) -> Result<()> {
@@ -327,7 +366,10 @@ mod tests {
         for bad in ["no colon", ": x", "a b: c", "a: b\r\nc: d", "a: \0"] {
             assert!(options.set_list(ListKey::Headers, &[bad]).is_err(), "{bad}");
         }
-        assert!(options.set_list(ListKey::Headers, &["X-A: b", "X-C:"]).is_ok());
+        for own in ["host: a", "Upgrade: h2c", "Sec-WebSocket-Key: a", "Content-Length: 1"] {
+            assert!(options.set_list(ListKey::Headers, &[own]).is_err(), "{own}");
+        }
+        assert!(options.set_list(ListKey::Headers, &["X-A: b", "X-C:", "Origin: a"]).is_ok());
         assert!(options.set_text(TextKey::Bearer, Some("a\r\nb")).is_err());
     }
 

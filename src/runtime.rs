@@ -6,6 +6,7 @@
 
 use std::collections::HashMap;
 use std::io;
+use std::os::fd::AsRawFd;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::thread;
@@ -24,6 +25,10 @@ static RUNTIME: OnceCell<Runtime> = OnceCell::new();
 
 /// How long after the last thread of the host the runtime begins to read.
 pub const TICK: Duration = Duration::from_millis(10);
+
+/// A resolver may take minutes to fail; more names than this wait their turn,
+/// and their deadlines go on.
+const LOOKUPS_MAX: usize = 16;
 
 /// The runtime, and what its thread watches.
 pub struct Runtime {
@@ -66,7 +71,15 @@ pub fn get() -> Result<&'static Runtime> {
 
 impl Runtime {
     fn start() -> io::Result<Self> {
-        let tokio = Builder::new_current_thread().enable_io().enable_time().build()?;
+        // Blocking work is one thing only: looking up names. Its threads are
+        // begun by ours and so block all signals, and they end soon.
+        let tokio = Builder::new_current_thread()
+            .enable_io()
+            .enable_time()
+            .thread_name("leash-dns")
+            .max_blocking_threads(LOOKUPS_MAX)
+            .thread_keep_alive(Duration::from_millis(100))
+            .build()?;
         let handle = tokio.handle().clone();
         let shared = Arc::new(Shared {
             poller: Poller::new()?,
@@ -83,6 +96,8 @@ impl Runtime {
         thread::Builder::new()
             .name("leash-io".to_owned())
             .spawn(move || tokio.block_on(std::future::pending::<()>()))?;
+        // From here on the runtime lives as long as the process.
+        sys::fork::own_watchers_of(shared.poller.descriptor().as_raw_fd());
         Ok(Self { handle, shared })
     }
 

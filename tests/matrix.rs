@@ -15,7 +15,10 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 mod harness;
-use harness::{Mark, Program, c_program, c_tool};
+use harness::{Mark, Program, c_program, c_tool, under_valgrind};
+
+/// How often a cell may be late.
+const TRIES: u32 = 3;
 
 /// How many cells run at the same time.
 const AT_ONCE: usize = 8;
@@ -28,6 +31,12 @@ const LONG: u64 = 5000;
 
 /// What the library promises beyond the two.
 const PROMISED: u64 = 1000;
+
+/// Who has not ended by then never will, however busy the machine is.
+const NEVER: u64 = 20_000;
+
+/// The same where nothing is promised.
+const GIVEN_UP: u64 = 2500;
 
 /// In this time a server that obeys end-of-file should be gone...
 const AT_ONCE_MS: f64 = 200.0;
@@ -140,7 +149,7 @@ fn works(argv: &[&str]) -> bool {
 
 #[test]
 fn nothing_is_left_in_any_cell() {
-    let _alone = alone();
+    let Some(_alone) = alone() else { return };
     let begin = Instant::now();
     let (row, column) = match std::env::var("LEASH_CELLS") {
         Ok(cells) => {
@@ -175,7 +184,7 @@ fn nothing_is_left_in_any_cell() {
             let _ = write!(table, "{:>10}", format!("{} {:.0}", end.survivors, end.ms));
             let place = format!("{}, {event}", fixture.name);
             summary.count(fixture, event, end);
-            for fault in end.faults(fixture.bound()) {
+            if let Some(fault) = end.fault(fixture.bound()) {
                 let text = if *event == BEST_EFFORT { &mut notes } else { &mut faults };
                 let _ = write!(text, "\n{place}: {fault}");
             }
@@ -198,6 +207,7 @@ struct Summary {
     obeying: usize,
     slow: usize,
     slowest: f64,
+    tried_again: usize,
 }
 
 impl Summary {
@@ -208,6 +218,7 @@ impl Summary {
             return;
         }
         self.cells += 1;
+        self.tried_again += usize::from(end.tries > 0);
         self.leaking += usize::from(end.survivors > 0);
         self.slowest = self.slowest.max(end.ms);
         if fixture.obeys {
@@ -218,11 +229,12 @@ impl Summary {
 
     fn text(&self) -> String {
         format!(
-            "{} cells, {} with survivors; slowest {:.0} ms; obeying servers: {} of {} over {} ms; \
-             guard killed: {} of {} with survivors",
+            "{} cells, {} with survivors; slowest {:.0} ms; {} were late and tried again; \
+             obeying servers: {} of {} over {} ms; guard killed: {} of {} with survivors",
             self.cells,
             self.leaking,
             self.slowest,
+            self.tried_again,
             self.slow,
             self.obeying,
             AT_ONCE_MS,
@@ -249,7 +261,7 @@ const PREPARATIONS: [&str; 9] = [
 
 #[test]
 fn hosts_of_every_kind_leave_nothing() {
-    let _alone = alone();
+    let Some(_alone) = alone() else { return };
     let program = text(c_tool("fixture"));
     let servers = [
         ("plain", vec![program.clone(), "serve".to_owned()]),
@@ -279,7 +291,7 @@ fn hosts_of_every_kind_leave_nothing() {
     let mut faults = String::new();
     let mut skipped = Vec::new();
     for ((preparation, name, _, event), end) in cells.iter().zip(&ends) {
-        for fault in end.faults(bound) {
+        if let Some(fault) = end.fault(bound) {
             let _ = write!(faults, "\n{preparation}, {name}, {event}: {fault}");
         }
         let reason = end.told.lines().find_map(|line| line.split_once("SKIPPED: "));
@@ -293,7 +305,7 @@ fn hosts_of_every_kind_leave_nothing() {
 
 #[test]
 fn a_large_host_connects_as_fast_as_a_small_one() {
-    let _alone = alone();
+    let Some(_alone) = alone() else { return };
     let available = available_megabytes();
     let megabytes = (available / 3).min(4096);
     if megabytes < 1024 {
@@ -304,7 +316,7 @@ fn a_large_host_connects_as_fast_as_a_small_one() {
     let options = ["-m".to_owned(), megabytes.to_string()];
     let end = Host::new().run(SURELY_MS, &options, "memory", &argv);
     tell(&end.told);
-    assert_eq!(end.faults(SURELY_MS), [""; 0]);
+    assert_eq!(end.fault(SURELY_MS), None);
 }
 
 fn available_megabytes() -> u64 {
@@ -316,7 +328,7 @@ fn available_megabytes() -> u64 {
 
 #[test]
 fn five_hundred_connections_end_with_their_host() {
-    let _alone = alone();
+    let Some(_alone) = alone() else { return };
     let program = text(c_tool("fixture"));
     for (mode, graces) in [("serve", LONG), ("stubborn", SHORT)] {
         let argv = [program.clone(), mode.to_owned()];
@@ -325,13 +337,13 @@ fn five_hundred_connections_end_with_their_host() {
         let options = ["-n", "500", "-e", &graces, "-k", &graces].map(str::to_owned);
         let end = Host::new().run(bound, &options, "kill", &argv);
         tell(&format!("500 connections, {mode}: {:.0} ms", end.ms));
-        assert_eq!(end.faults(bound), [""; 0]);
+        assert_eq!(end.fault(bound), None);
     }
 }
 
 #[test]
 fn what_other_threads_start_inherits_nothing() {
-    let _alone = alone();
+    let Some(_alone) = alone() else { return };
     let program = c_program("hygiene").never_under_valgrind().timeout(Duration::from_secs(120));
     let program = program.arg("10000").arg(c_tool("inherits")).arg(c_tool("fixture")).arg("serve");
     let out = program.run();
@@ -352,9 +364,12 @@ struct Host {
 struct End {
     ms: f64,
     survivors: u32,
-    zombies: u32,
-    escaped: u32,
-    is_good: bool,
+    /// Zombies in the host, who escaped unmarked, and calls that went wrong.
+    bad: u32,
+    /// Calls that took too long.
+    late: u32,
+    /// How many tries it took before this one.
+    tries: u32,
     /// What host and cell had to say.
     told: String,
 }
@@ -364,10 +379,25 @@ impl Host {
         Self { program: c_program("host").path().to_owned(), cell: c_tool("cell") }
     }
 
+    /// Run one cell. If it takes too long, the machine may be too busy: it gets
+    /// another try. Who survives, survives: there is no other try for that.
     fn run(&self, bound: u64, options: &[String], event: &str, argv: &[String]) -> End {
+        let patience = if event == BEST_EFFORT { GIVEN_UP } else { NEVER };
+        let mut end = self.run_once(patience, options, event, argv);
+        for tries in 1..TRIES {
+            if event == BEST_EFFORT || !end.is_late(bound) || end.is_bad() {
+                break;
+            }
+            end = End { tries, ..self.run_once(patience, options, event, argv) };
+        }
+        end
+    }
+
+    fn run_once(&self, patience: u64, options: &[String], event: &str, argv: &[String]) -> End {
         let mark = Mark::new();
         let program = Program::new(self.cell.clone()).never_under_valgrind();
-        let program = program.args([mark.env(), bound.to_string()]);
+        let program = program.timeout(Duration::from_secs(120));
+        let program = program.args([mark.env(), patience.to_string()]);
         let program = program.arg(&self.program).args(options).arg(event).args(argv);
         let out = program.env(Mark::NAME, mark.value()).run();
         let number = |name: &str| {
@@ -375,28 +405,32 @@ impl Host {
             let value = line.split(' ').find_map(|part| part.strip_prefix(name)?.strip_prefix('='));
             value.and_then(|value| value.parse::<f64>().ok())
         };
-        let count = |name| number(name).map_or(u32::MAX, |value| value as u32);
+        let count = |name| number(name).map_or(1, |value| value as u32);
         End {
             ms: number("ms").unwrap_or(f64::INFINITY),
             survivors: count("survivors"),
-            zombies: count("zombies"),
-            escaped: count("escaped"),
-            is_good: out.status.success(),
+            bad: count("zombies") + count("escaped") + count("bad"),
+            late: count("late"),
+            tries: 0,
             told: out.stdout + &out.stderr,
         }
     }
 }
 
 impl End {
-    /// What is wrong with it.
-    fn faults(&self, bound: u64) -> Vec<String> {
-        let mut faults = Vec::new();
-        if !self.is_good || self.survivors + self.zombies + self.escaped > 0 {
-            faults.push(self.told.trim().replace('\n', "; "));
-        } else if self.ms > bound as f64 {
-            faults.push(format!("{:.0} ms, {bound} are allowed", self.ms));
-        }
-        faults
+    fn is_bad(&self) -> bool {
+        self.survivors + self.bad > 0
+    }
+
+    fn is_late(&self, bound: u64) -> bool {
+        self.late > 0 || self.ms > bound as f64
+    }
+
+    /// What is wrong with it, if anything.
+    fn fault(&self, bound: u64) -> Option<String> {
+        let told = self.told.trim().replace('\n', "; ");
+        let is_wrong = self.is_bad() || self.is_late(bound);
+        is_wrong.then(|| format!("{told} ({bound} ms are allowed)"))
     }
 }
 
@@ -421,10 +455,11 @@ fn in_parallel<W: Send, R: Send>(work: Vec<W>, run: impl Fn(W) -> R + Sync) -> V
     results.into_iter().map(|(_, result)| result).collect()
 }
 
-/// Each test takes the machine for itself, for the sake of the times.
-fn alone() -> MutexGuard<'static, ()> {
+/// Each test takes the machine for itself, for the sake of the times. Under
+/// valgrind there is nothing to do: what is left would be valgrind's.
+fn alone() -> Option<MutexGuard<'static, ()>> {
     static ALONE: Mutex<()> = Mutex::new(());
-    ALONE.lock().unwrap_or_else(PoisonError::into_inner)
+    (!under_valgrind()).then(|| ALONE.lock().unwrap_or_else(PoisonError::into_inner))
 }
 
 fn text(path: PathBuf) -> String {

@@ -567,7 +567,7 @@ fn helper_folders() -> Vec<PathBuf> {
 }
 
 #[test]
-fn without_proc_the_group_and_the_server_end_all_the_same() {
+fn without_proc_everything_ends_all_the_same() {
     // Twice: the namespace's own, and the one below it.
     run_contained("no proc", "umount -l /proc; umount -l /proc");
 }
@@ -717,6 +717,10 @@ fn go_without_proc(marker: &str) {
     let teardown = start_and_close(stubborn, marker);
     assert_eq!(teardown.stage, Stage::Kill);
     assert_eq!(teardown.exit, Some(Exit::Signal(libc::SIGKILL)));
+    let scattered =
+        "(setsid sh -c 'trap \"\" TERM; sleep 300; sleep 300' &); setsid sleep 300 & cat";
+    let teardown = start_and_close(scattered, marker);
+    assert_eq!((teardown.stage, teardown.left), (Stage::Kill, 0), "{teardown:?}");
 }
 
 fn start_and_close(script: &str, marker: &str) -> Teardown {

@@ -9,7 +9,8 @@ use std::time::{Duration, Instant};
 
 use tokio::io::Interest;
 
-use super::lead::{Input, StreamEnd};
+use super::handover::StreamEnd;
+use super::lead::Input;
 use super::shared::{End, Life, Shared};
 use crate::error::{Code, Error, Result};
 use crate::events::{Closed, Text};
@@ -133,6 +134,15 @@ impl Driver {
         self.shared.update(|state| self.shared.drain(state));
         let until = Instant::now() + LAST_WORDS;
         while self.may_say_more() && Instant::now() < until {
+            self.step(Some(until)).await;
+        }
+        // On a busy machine the guard may need longer to say how it ended.
+        let until = until + MARGIN;
+        while self.may_say_more()
+            && self.exit.is_none()
+            && self.server.has_exited()
+            && Instant::now() < until
+        {
             self.step(Some(until)).await;
         }
     }
@@ -443,7 +453,7 @@ impl Driver {
     }
 
     fn take_messages(&mut self, reader: &mut Reader) -> Result<()> {
-        while let Some(piece) = reader.next()? {
+        while let Some(piece) = reader.next_piece()? {
             self.take_in(piece);
         }
         Ok(())

@@ -13,8 +13,8 @@ use std::time::{Duration, Instant};
 use tokio::io::Interest;
 
 use super::drive::Driver;
-use super::lead::{Input, Reading};
-use super::outbox::Outbox;
+use super::lead::Input;
+use super::outbox::{self, Outbox};
 use super::shared::Shared;
 use crate::error::{Code, Error, Result};
 use crate::events::{Limits, Queue};
@@ -36,13 +36,13 @@ pub(super) fn launch(argv: &[&str], options: &Options) -> Result<Arc<Shared>> {
     let Pipes { stdin, stdout, stderr } = pipes;
 
     let _context = runtime.handle().enter();
-    let sink = Sink::new(stdin);
+    let sink = outbox::Sink::Pipe(Sink::new(stdin));
     let outbox = Outbox::new(sink, options.max_message, options.send_bytes, options.cork);
     let queue = Queue::new(Limits { events: options.queue_events, bytes: options.queue_bytes });
     let decoder = Decoder::new(options.protocol.framing(), options.max_message);
     let reader = Reader::new(Arc::new(stdout), decoder);
     let protocol = options.protocol;
-    let shared = Arc::new(Shared::new(protocol, outbox, queue, ready, Reading::none()));
+    let shared = Arc::new(Shared::new(protocol, outbox, queue, ready));
     let watch = || -> io::Result<_> {
         let interest = runtime.register(reader.descriptor(), Arc::downgrade(&shared) as _)?;
         let stderr = stderr.map(Lines::new).transpose()?;

@@ -3,15 +3,14 @@
 //! they sleep until they are handed their answer, or the lead. When nobody
 //! waits, the runtime reads.
 //!
-//! The right to read is the [`Input`] itself. It is in its [`Place`], or with
-//! exactly one thread, which puts it back; whoever finds it there and cannot
-//! use it passes it on.
+//! The right to read is the [`Input`] itself: see [`super::handover`].
 
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use super::handover::{Readable, Ring, StreamEnd};
 use super::shared::{Life, Shared, State};
 use crate::error::{Code, Error, Result};
 use crate::runtime::{Registration, Source};
@@ -25,42 +24,40 @@ pub(super) struct Input {
     pub interest: Registration,
 }
 
-/// Where the right to read is.
-pub(super) enum Place {
-    /// Nobody reads.
-    Free(Box<Input>),
-    /// Somebody does.
-    Taken,
-    /// There is nothing to read any more.
-    Ended(StreamEnd),
+impl Readable for Input {
+    fn held(&self) -> usize {
+        self.reader.held()
+    }
+
+    fn rest(&mut self) {
+        self.reader.rest();
+    }
+
+    fn is_armed(&self) -> bool {
+        self.interest.is_armed()
+    }
+
+    fn arm(&mut self) {
+        self.interest.arm();
+    }
+
+    fn fired(&mut self) {
+        self.interest.fired();
+    }
+
+    fn disarm(&mut self) {
+        self.interest.disarm();
+    }
+
+    fn want_tick(&self) {
+        self.interest.tick();
+    }
 }
 
-/// Who reads, and who would.
-pub(super) struct Reading {
-    place: Place,
-    /// Threads that sleep; each of them can take the lead.
-    asleep: Vec<Arc<Bell>>,
-    /// How many of them come for events.
-    pub sleepers: usize,
-    /// Whether the host looks at the descriptor instead of waiting. Then no
-    /// byte may wait unseen.
-    pub is_exported: bool,
-    /// From the connection's end on only the runtime reads.
-    is_draining: bool,
-    /// Whether it is the runtime's turn.
-    is_runtimes_turn: bool,
-    is_ticking: bool,
-    /// Whether a thread has put the right to read back since the last tick.
-    was_led: bool,
-}
-
-/// How reading ended.
-#[derive(Clone, Debug)]
-pub(super) enum StreamEnd {
-    /// Whoever held the other end of stdout has closed it.
-    Closed,
-    /// What came could not be told apart any more.
-    Broken(Error),
+impl Ring for Bell {
+    fn ring(&self) {
+        Self::ring(self);
+    }
 }
 
 /// What a look at the state found.
@@ -121,13 +118,6 @@ impl<'a> Lead<'a> {
     pub fn try_take(&mut self, state: &mut State) {
         if self.input.is_none() && self.shared.may_lead(state) {
             self.input = state.reading.take();
-        }
-    }
-
-    /// Keep the runtime from waking up for what this thread will read.
-    pub fn disarm(&mut self) {
-        if let Some(input) = &mut self.input {
-            input.interest.disarm();
         }
     }
 
@@ -216,7 +206,7 @@ impl Shared {
         loop {
             let step = self.update(|state| {
                 if std::mem::take(&mut is_asleep) {
-                    state.reading.wakes_up(sleeper);
+                    state.wakes_up(sleeper);
                 }
                 let until = match look(state, is_late) {
                     Look::Found(found) => {
@@ -232,18 +222,17 @@ impl Shared {
                     lead.try_take(state);
                 }
                 if lead.leads() && !may_sleep {
-                    return Step::Read { is_alone: state.reading.asleep.is_empty() };
+                    return Step::Read { is_alone: state.reading.is_nobody_asleep() };
                 }
                 // The clock is asked only here: most waits never come this far.
                 is_late = until.is_some_and(|until| until <= Instant::now());
                 if is_late {
                     return Step::Again;
                 }
-                state.reading.goes_to_sleep(sleeper);
+                state.goes_to_sleep(sleeper);
                 is_asleep = true;
                 Step::Sleep { until }
             });
-            lead.disarm();
             match step {
                 Step::Leave(found) => return Ok(found),
                 Step::Read { is_alone } => {
@@ -255,7 +244,7 @@ impl Shared {
                 Step::Sleep { until } => {
                     may_sleep = false;
                     self.sleep(&lead, sleeper, until).inspect_err(|_| {
-                        self.update(|state| state.reading.wakes_up(sleeper));
+                        self.update(|state| state.wakes_up(sleeper));
                     })?;
                 }
             }
@@ -297,16 +286,26 @@ impl Shared {
     fn take_messages(&self, reader: &mut Reader) -> Result<usize> {
         let mut taken = 0;
         while reader.held() > 0 && !self.is_full() {
-            let Some(piece) = reader.next()? else { break };
+            let Some(piece) = reader.next_piece()? else { break };
             self.receive(piece);
             taken += 1;
         }
         Ok(taken)
     }
 
+    /// Whether the runtime may read where no thread of the host ever does.
+    /// While it may not, it will be told of room.
+    #[cfg(feature = "websocket")]
+    pub fn may_read(&self) -> bool {
+        let mut state = self.state();
+        let may_read = !state.queue.is_full() && !self.is_overdrawn();
+        state.is_held_up = !may_read;
+        may_read
+    }
+
     /// Whether a thread of the host may read, or the runtime in its place.
     fn may_lead(&self, state: &State) -> bool {
-        let is_open = matches!(state.life, Life::Open) && !state.reading.is_draining;
+        let is_open = matches!(state.life, Life::Open) && !state.reading.is_draining();
         is_open && !state.queue.is_full() && !self.is_overdrawn()
     }
 
@@ -314,15 +313,15 @@ impl Shared {
     /// sleeps, or else the runtime.
     pub fn pass_on(&self, state: &mut State) {
         let may_lead = self.may_lead(state);
-        if state.reading.pass_on(may_lead) {
+        let has_room = may_lead && std::mem::take(&mut state.is_held_up);
+        if state.reading.pass_on(may_lead) || has_room {
             self.driver.notify_one();
         }
     }
 
     /// From now on only the runtime reads.
     pub fn drain(&self, state: &mut State) {
-        state.reading.is_draining = true;
-        state.reading.ring_all();
+        state.reading.drain();
         self.pass_on(state);
     }
 
@@ -335,23 +334,14 @@ impl Shared {
     /// Read one portion if it is the runtime's turn.
     pub fn read_for_runtime(&self) {
         let mut lead = Lead::none(self);
-        self.update(|state| {
-            if std::mem::take(&mut state.reading.is_runtimes_turn) {
-                lead.try_take(state);
-            }
-        });
+        self.update(|state| lead.input = state.reading.take_for_runtime(self.may_lead(state)));
         let filled = lead.read();
         self.update(|state| {
             let Some(input) = lead.input.take() else { return };
-            state.reading.place = Place::Free(input);
-            if filled == Filled::Nothing && state.reading.asleep.is_empty() {
-                state.reading.arm();
-            } else if state.reading.asleep.is_empty() && self.may_lead(state) {
-                // There may be more; others have their turn before.
-                state.reading.is_runtimes_turn = true;
+            let may_lead = self.may_lead(state);
+            let found_some = filled != Filled::Nothing;
+            if state.reading.put_back_for_runtime(input, found_some, may_lead) {
                 self.driver.notify_one();
-            } else {
-                self.pass_on(state);
             }
         });
     }
@@ -359,151 +349,30 @@ impl Shared {
 
 impl Source for Shared {
     fn readable(&self) {
-        let mut state = self.state();
-        state.reading.fired();
-        drop(state);
+        self.state().reading.fired();
         self.driver.notify_one();
     }
 
     fn tick(&self) -> bool {
-        self.update(|state| {
-            let may_lead = self.may_lead(state);
-            let wants_more = state.reading.tick(may_lead);
-            if state.reading.is_runtimes_turn {
-                self.driver.notify_one();
-            }
-            wants_more
-        })
+        let mut state = self.state();
+        let may_lead = self.may_lead(&state);
+        let (wants_more, is_runtimes_turn) = state.reading.tick(may_lead);
+        if is_runtimes_turn {
+            self.driver.notify_one();
+        }
+        wants_more
     }
 }
 
-impl Reading {
-    /// There is nothing to read, or not yet.
-    pub fn none() -> Self {
-        Self {
-            place: Place::Taken,
-            asleep: Vec::new(),
-            sleepers: 0,
-            is_exported: false,
-            is_draining: false,
-            is_runtimes_turn: false,
-            is_ticking: false,
-            was_led: false,
-        }
-    }
-
-    /// There is something to read now.
-    pub fn begin(&mut self, input: Input) {
-        self.place = Place::Free(Box::new(input));
-    }
-
-    /// Take the right to read, if it is free.
-    pub fn take(&mut self) -> Option<Box<Input>> {
-        match std::mem::replace(&mut self.place, Place::Taken) {
-            Place::Free(input) => Some(input),
-            other => {
-                self.place = other;
-                None
-            }
-        }
-    }
-
-    fn put_back(&mut self, input: Box<Input>) {
-        self.place = Place::Free(input);
-        self.was_led = true;
-    }
-
-    /// There is nothing to read any more.
-    pub fn finish(&mut self, end: StreamEnd) {
-        self.place = Place::Ended(end);
-    }
-
-    /// How reading ended, if it has.
-    pub fn end(&self) -> Option<&StreamEnd> {
-        match &self.place {
-            Place::Ended(end) => Some(end),
-            Place::Free(_) | Place::Taken => None,
-        }
-    }
-
-    /// Ring every thread that sleeps.
-    pub fn ring_all(&self) {
-        self.asleep.iter().for_each(|bell| bell.ring());
-    }
-
+impl State {
     fn goes_to_sleep(&mut self, sleeper: Sleeper<'_>) {
-        self.asleep.push(Arc::clone(sleeper.bell));
+        self.reading.goes_to_sleep(sleeper.bell);
         self.sleepers += usize::from(sleeper.wants_events);
     }
 
     fn wakes_up(&mut self, sleeper: Sleeper<'_>) {
+        self.reading.wakes_up(sleeper.bell);
         self.sleepers -= usize::from(sleeper.wants_events);
-        if let Some(at) = self.asleep.iter().position(|bell| Arc::ptr_eq(bell, sleeper.bell)) {
-            self.asleep.swap_remove(at);
-        }
-    }
-
-    /// See that somebody takes the right to read. Whether that is the runtime.
-    fn pass_on(&mut self, may_lead: bool) -> bool {
-        let Place::Free(input) = &self.place else { return false };
-        if self.is_draining {
-            return true;
-        }
-        if !may_lead {
-            // Whoever makes room passes it on.
-            return false;
-        }
-        if let Some(bell) = self.asleep.last() {
-            bell.ring();
-        } else if self.is_exported {
-            self.give_to_runtime();
-        } else if !self.is_ticking {
-            // Not at once: most likely the next call is on its way.
-            self.is_ticking = true;
-            input.interest.tick();
-        }
-        self.is_runtimes_turn
-    }
-
-    /// Let the runtime read: at once if there is something to take in already,
-    /// else when more arrives.
-    fn give_to_runtime(&mut self) {
-        let Place::Free(input) = &self.place else { return };
-        if input.interest.is_armed() {
-            return;
-        }
-        if input.reader.held() > 0 {
-            self.is_runtimes_turn = true;
-        } else {
-            self.arm();
-        }
-    }
-
-    fn arm(&mut self) {
-        if let Place::Free(input) = &mut self.place {
-            input.reader.rest();
-            input.interest.arm();
-        }
-    }
-
-    fn fired(&mut self) {
-        if let Place::Free(input) = &mut self.place {
-            input.interest.fired();
-        }
-        self.is_runtimes_turn = true;
-    }
-
-    /// A tick has passed: let the runtime read if no thread has for a while.
-    /// Whether another tick is wanted.
-    fn tick(&mut self, may_lead: bool) -> bool {
-        let was_led = std::mem::take(&mut self.was_led);
-        match &self.place {
-            Place::Free(_) if was_led => return true,
-            Place::Free(_) if may_lead && self.asleep.is_empty() => self.give_to_runtime(),
-            _ => {}
-        }
-        self.is_ticking = false;
-        false
     }
 }
 

@@ -3,9 +3,12 @@
 mod deadlines;
 mod drive;
 mod event;
+mod handover;
 mod launch;
 mod lead;
 mod outbox;
+#[cfg(feature = "websocket")]
+mod remote;
 mod shared;
 mod wait;
 
@@ -14,6 +17,7 @@ use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use crate::environments::{Environments, Plan};
 use crate::error::{Code, Error, Result};
 use crate::message::{self, Outgoing};
 use crate::options::Options;
@@ -50,13 +54,34 @@ impl Connection {
     pub fn open(argv: Option<&[&str]>, options: &Options, limit: Option<Duration>) -> Result<Self> {
         match (argv, &options.url) {
             (Some(argv), _) => Self::launch(argv, options, limit),
+            #[cfg(feature = "websocket")]
+            (None, Some(_)) => Self::dial(options, limit),
+            #[cfg(not(feature = "websocket"))]
             (None, Some(_)) => {
-                Err(Error::new(Code::Unsupported, "LEASH_OPT_URL is unknown to this build"))
+                Err(Error::new(Code::Unsupported, "this build was made without WebSocket"))
             }
             (None, None) => {
                 Err(Error::new(Code::Invalid, "argv is NULL and LEASH_OPT_URL is not set"))
             }
         }
+    }
+
+    /// Connect to the environment `id` of the file at `path`, as
+    /// [`Environments`] finds it, with `options` for the rest. Without a limit
+    /// the environment's own holds.
+    ///
+    /// As [`Connection::open`]; `Invalid`: also for the file, the id, and
+    /// options that the environment sets. `Unsupported`: it is the host itself.
+    pub fn open_environment(
+        path: Option<&str>,
+        id: Option<&str>,
+        options: &Options,
+        limit: Option<Duration>,
+    ) -> Result<Self> {
+        let Plan { argv, options, limit: own } =
+            Environments::load(path)?.find(id)?.plan(options)?;
+        let argv = argv.as_ref().map(|argv| argv.iter().map(|item| &**item).collect::<Vec<_>>());
+        Self::open(argv.as_deref(), &options, Some(limit.unwrap_or(own)))
     }
 
     /// Launch `argv` and wait up to `limit` until the program was executed.
@@ -73,6 +98,27 @@ impl Connection {
         }
         // On failure, dropping the connection waits until nothing is left.
         connection.wait_open(until).inspect_err(|_| {
+            connection.shared.begin_closing(End::Abandoned);
+        })?;
+        Ok(connection)
+    }
+
+    /// Dial the options' URL and wait up to `limit` for the connection: name,
+    /// TCP, TLS and upgrade together. With a limit of zero return at once; then
+    /// OPEN or CLOSED is the first event, the latter after 30 s at most.
+    ///
+    /// `Connect`, `Timeout`, `Interrupted`, `Invalid`: nothing is left open.
+    #[cfg(feature = "websocket")]
+    pub fn dial(options: &Options, limit: Option<Duration>) -> Result<Self> {
+        options.check_for_url()?;
+        let until = deadline(limit);
+        let connection = Self { shared: remote::dial(options, limit, until)? };
+        if limit == Some(Duration::ZERO) {
+            return Ok(connection);
+        }
+        // The runtime keeps the deadline: it knows what was missing.
+        let patience = until.and_then(|until| until.checked_add(Duration::from_secs(1)));
+        connection.wait_open(patience).inspect_err(|_| {
             connection.shared.begin_closing(End::Abandoned);
         })?;
         Ok(connection)
@@ -123,10 +169,9 @@ impl Connection {
                 }
                 Answer::Awaited { by, lead } => {
                     state.begin(Call { tag, is_initialize, waiter: Some(Arc::clone(by)) });
+                    // Before the server can answer: the runtime need not wake up.
                     lead.try_take(&mut state);
                     drop(state);
-                    // Before the server can answer.
-                    lead.disarm();
                     outbox.send(&message)
                 }
             }
@@ -214,7 +259,9 @@ impl Connection {
             Some(0) => Ok(()),
             Some(left) => Err(Error::new(
                 Code::Left,
-                format!("{left} processes could not be killed: they belong to another user"),
+                format!(
+                    "{left} processes could not be killed: they are another user's, or slow to die"
+                ),
             )),
         }
     }

@@ -1,8 +1,13 @@
 //! What we send, under the connection's send lock.
 
+use std::sync::Arc;
+
 use crate::error::{Code, Error, Result};
 use crate::message::Outgoing;
-use crate::transport::stdio::Sink;
+use crate::sys::Fd;
+use crate::transport::stdio;
+#[cfg(feature = "websocket")]
+use crate::transport::websocket;
 
 /// The way out: limits, corking, and the transport's sink behind them.
 pub struct Outbox {
@@ -14,6 +19,15 @@ pub struct Outbox {
     is_corked: bool,
     /// Where the next message is made.
     buffer: Vec<u8>,
+}
+
+/// Where messages go.
+pub enum Sink {
+    /// The server's stdin: bytes, written by whoever sends.
+    Pipe(stdio::Sink),
+    /// Whole messages, for the runtime.
+    #[cfg(feature = "websocket")]
+    Messages(websocket::Queue),
 }
 
 /// Corked output goes at this size even without a flush.
@@ -60,10 +74,10 @@ impl Outbox {
     /// Send a message, together with what was corked before it.
     pub fn send(&mut self, message: &Outgoing<'_>) -> Result<()> {
         if self.is_corked {
-            self.sink.hold(message.parts())?;
+            self.sink.hold(message)?;
             return self.flush();
         }
-        self.sink.send(message.parts())
+        self.sink.send(message)
     }
 
     /// Send a message now, or collect it where the host asked for that.
@@ -71,7 +85,7 @@ impl Outbox {
         if !self.cork {
             return self.send(message);
         }
-        self.sink.hold(message.parts())?;
+        self.sink.hold(message)?;
         self.is_corked = true;
         if self.sink.unsent() >= CORKED_MAX { self.flush() } else { Ok(()) }
     }
@@ -100,6 +114,78 @@ impl Outbox {
     /// The sink behind it.
     pub fn sink(&mut self) -> &mut Sink {
         &mut self.sink
+    }
+}
+
+impl Sink {
+    fn send(&mut self, message: &Outgoing<'_>) -> Result<()> {
+        match self {
+            Self::Pipe(pipe) => pipe.send(message.parts()),
+            #[cfg(feature = "websocket")]
+            Self::Messages(queue) => queue.push(&message.unframed()),
+        }
+    }
+
+    fn hold(&mut self, message: &Outgoing<'_>) -> Result<()> {
+        match self {
+            Self::Pipe(pipe) => pipe.hold(message.parts()),
+            #[cfg(feature = "websocket")]
+            Self::Messages(queue) => queue.push(&message.unframed()),
+        }
+    }
+
+    fn flush(&mut self) -> Result<()> {
+        match self {
+            Self::Pipe(pipe) => pipe.flush(),
+            // The runtime looks at it by itself.
+            #[cfg(feature = "websocket")]
+            Self::Messages(_) => Ok(()),
+        }
+    }
+
+    fn unsent(&self) -> usize {
+        match self {
+            Self::Pipe(pipe) => pipe.unsent(),
+            #[cfg(feature = "websocket")]
+            Self::Messages(queue) => queue.unsent(),
+        }
+    }
+
+    /// Whether the server still takes messages, as far as is known.
+    pub fn is_open(&self) -> bool {
+        match self {
+            Self::Pipe(pipe) => pipe.is_open(),
+            #[cfg(feature = "websocket")]
+            Self::Messages(queue) => queue.is_open(),
+        }
+    }
+
+    /// The descriptor of a pipe, to learn when there is room again. It must be
+    /// given back (dropped) for stdin to close.
+    pub fn descriptor(&self) -> Option<Arc<Fd>> {
+        match self {
+            Self::Pipe(pipe) => pipe.descriptor(),
+            #[cfg(feature = "websocket")]
+            Self::Messages(_) => None,
+        }
+    }
+
+    /// Send no more; what was not sent is gone.
+    pub fn close(&mut self) {
+        match self {
+            Self::Pipe(pipe) => pipe.close(),
+            #[cfg(feature = "websocket")]
+            Self::Messages(queue) => queue.close(),
+        }
+    }
+
+    /// The messages that wait for the runtime.
+    #[cfg(feature = "websocket")]
+    pub fn messages(&mut self) -> Option<&mut websocket::Queue> {
+        match self {
+            Self::Pipe(_) => None,
+            Self::Messages(queue) => Some(queue),
+        }
     }
 }
 

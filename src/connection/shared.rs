@@ -10,13 +10,14 @@ use std::time::{Duration, Instant};
 use tokio::sync::Notify;
 
 use super::deadlines::Deadlines;
-use super::lead::Reading;
+use super::handover::Reading;
+use super::lead::Input;
 use super::outbox::Outbox;
 use crate::error::{Code, Error, Result};
 use crate::events::{Body, Closed, Event, Outcome, Queue, Text};
 use crate::framing::Piece;
 use crate::message::{self, Frame, Kind, Outgoing, Parsed, Protocol};
-use crate::session::{CallId, IdMap, Session};
+use crate::session::{CallId, Session};
 use crate::sys::park::Bell;
 
 /// How much of an unwanted message is shown.
@@ -45,15 +46,19 @@ pub(super) struct State {
     pub pid: Option<i32>,
     pub calls: Session<Call>,
     /// Responses for which a thread is waiting.
-    pub answers: IdMap<Event>,
+    answers: Vec<(CallId, Event)>,
     pub queue: Queue,
     deadlines: Deadlines,
-    pub reading: Reading,
+    pub reading: Reading<Input, Bell>,
+    /// Threads that sleep until `ready` is readable.
+    pub sleepers: usize,
     /// Since when no event was taken, while the queue is full.
     stalled: Option<Instant>,
     /// Threads that wait for a change of `life`.
     watchers: Vec<Arc<Bell>>,
     is_ready: bool,
+    /// Whether the runtime waits for room in the queue, where it alone reads.
+    pub is_held_up: bool,
 }
 
 /// The life of a connection: it moves down this list, and never up.
@@ -95,25 +100,21 @@ pub(super) struct Call {
 }
 
 impl Shared {
-    pub fn new(
-        protocol: Protocol,
-        outbox: Outbox,
-        queue: Queue,
-        ready: Bell,
-        reading: Reading,
-    ) -> Self {
+    pub fn new(protocol: Protocol, outbox: Outbox, queue: Queue, ready: Bell) -> Self {
         let state = State {
             life: Life::Opening,
             has_opened: false,
             pid: None,
             calls: Session::default(),
-            answers: IdMap::default(),
+            answers: Vec::new(),
             queue,
             deadlines: Deadlines::default(),
-            reading,
+            reading: Reading::none(),
+            sleepers: 0,
             stalled: None,
             watchers: Vec::new(),
             is_ready: false,
+            is_held_up: false,
         };
         Self {
             protocol,
@@ -145,7 +146,7 @@ impl Shared {
     }
 
     fn tell_readiness(&self, state: &mut State) {
-        if !state.reading.is_exported && state.reading.sleepers == 0 {
+        if !state.reading.is_exported && state.sleepers == 0 {
             return;
         }
         let is_ready = state.has_next() || self.wakes.load(Ordering::SeqCst) > 0;
@@ -347,6 +348,12 @@ impl State {
         event
     }
 
+    /// Take the response of `id`, for which the calling thread waits.
+    pub fn take_answer(&mut self, id: CallId) -> Option<Event> {
+        let at = self.answers.iter().position(|(other, _)| *other == id)?;
+        Some(self.answers.swap_remove(at).1)
+    }
+
     /// Take the response of `id`, which no thread waited for when it came.
     pub fn take_response(&mut self, id: CallId) -> Option<Event> {
         self.queue.take_response(id)
@@ -401,7 +408,7 @@ impl State {
         match call.waiter {
             Some(waiter) => {
                 let event = self.queue.pass(body);
-                self.answers.insert(id, event);
+                self.answers.push((id, event));
                 waiter.ring();
             }
             None => self.queue.push(body),

@@ -61,19 +61,25 @@ pub enum leash_code {
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum leash_opt {
-    /// ws:// or wss://; needs argv == NULL. Secret but for host and port.
+    /// ws:// or wss://; needs argv == NULL. Secret but for scheme, host and port. ASCII (a
+    /// host of other letters in punycode), no fragment, and no user info: LEASH_OPT_BEARER or
+    /// LEASH_OPT_HEADERS carry that. Checked by leash_connect.
     LEASH_OPT_URL = 1,
-    /// Sent as "Authorization: Bearer ..." (RFC 6750); secret.
+    /// Sent as "Authorization: Bearer ..." (RFC 6750), also over ws://, where everyone on the
+    /// way can read it; secret.
     LEASH_OPT_BEARER = 2,
-    /// PEM file of root certificates; default: the system's, else built-in ones.
+    /// PEM file of root certificates, for wss://; default: the system's, else built-in ones.
+    /// A server's own self-signed certificate may be one, unless it is a CA's (CA:TRUE).
     LEASH_OPT_CA_FILE = 3,
-    /// PEM file of the client certificate chain.
+    /// PEM file of the client certificate chain, for wss://; needs LEASH_OPT_KEY_FILE.
     LEASH_OPT_CERT_FILE = 4,
-    /// PEM file of the client key.
+    /// PEM file of the client key, not encrypted.
     LEASH_OPT_KEY_FILE = 5,
     /// The server's working directory; default: the host's.
     LEASH_OPT_CWD = 6,
-    /// "Name: value" each; values are secret. No Origin is sent unless given.
+    /// "Name: value" each, for a URL; values are secret. No Origin is sent unless given. What
+    /// the handshake sends by itself is refused: Host, Connection, Upgrade, Sec-WebSocket-*,
+    /// Content-Length, Transfer-Encoding; and Authorization beside LEASH_OPT_BEARER.
     LEASH_OPT_HEADERS = 20,
     /// "NAME=value" over the inherited set, "NAME" removes; secret.
     LEASH_OPT_ENV = 21,
@@ -101,7 +107,8 @@ pub enum leash_opt {
     /// Milliseconds from SIGTERM to SIGKILL; default 2000.
     LEASH_OPT_KILL_AFTER = 48,
     /// Milliseconds between WebSocket pings; default 0, off: a client ping confuses some
-    /// servers. Pings of the peer are answered, except while a full queue has stopped
+    /// servers. When the peer sends nothing at all for two periods after a ping, the
+    /// connection ends. Pings of the peer are answered, except while a full queue has stopped
     /// reading; our own clock stops then.
     LEASH_OPT_PING_EVERY = 49,
     /// 1: submits and notifies are collected until leash_flush, leash_poll, leash_wait,
@@ -188,7 +195,8 @@ pub enum leash_field {
     LEASH_INT_STAGE = 9,
     /// Event: processes that were still alive when SIGKILL was sent.
     LEASH_INT_KILLED = 10,
-    /// Event: WebSocket close code, RFC 6455 section 7.4.
+    /// Event: the code of the peer's WebSocket close (RFC 6455, section 7.4), 1005 when it had
+    /// none, 1006 when none came; absent when the connection never opened.
     LEASH_INT_CLOSE_CODE = 11,
     /// Event: processes that could not be killed.
     LEASH_INT_LEFT = 12,

@@ -485,6 +485,28 @@ pub fn peek_any() -> Option<(i32, End)> {
     (info[4] != 0).then_some((info[4], end))
 }
 
+/// Whether our child `pid` still runs; `None` when it is no child of ours.
+pub fn runs(pid: i32) -> Option<bool> {
+    const P_PID: usize = 1;
+    let mut info = [0i32; 32];
+    let flags = WEXITED | WNOHANG | WNOWAIT | WALL;
+    // SAFETY: as above.
+    unsafe { call!(WAITID, P_PID, pid, info.as_mut_ptr(), flags, 0) }.ok()?;
+    Some(info[4] == 0)
+}
+
+/// The number that the kernel gives to a new process now.
+pub fn newest_pid() -> Result<i32, Errno> {
+    // SAFETY: as `fork`. Its end sends no signal.
+    match unsafe { call!(CLONE, 0) }? as i32 {
+        0 => exit(0),
+        pid => {
+            reap_slowly(pid);
+            Ok(pid)
+        }
+    }
+}
+
 /// Reap `pid`, or any child with -1, if it has ended.
 pub fn reap(pid: i32) -> Result<Option<(i32, End)>, Errno> {
     wait(pid, WNOHANG)

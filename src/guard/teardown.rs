@@ -99,7 +99,7 @@ impl Guard {
             }
             let mut until = begin.saturating_add(grace);
             if let Some((_, ended)) = self.end
-                && (early || !self.proc)
+                && early
             {
                 until = until.min(ended.max(begin) + AFTERGLOW);
             }
@@ -118,7 +118,7 @@ impl Guard {
         if !self.pinned {
             return self.reap_all();
         }
-        if self.end.is_none() || !self.proc {
+        if self.end.is_none() {
             return false;
         }
         let server = self.server;
@@ -164,9 +164,6 @@ impl Guard {
     }
 
     fn count_alive(&mut self) -> i32 {
-        if !self.proc {
-            return i32::from(self.end.is_none());
-        }
         self.tree.walk();
         self.tree.count_alive()
     }

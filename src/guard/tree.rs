@@ -2,11 +2,21 @@
 //!
 //! /proc lies under churn: a walk may miss a process that forks meanwhile. So
 //! nothing here proves that nobody is left; it only finds whom to signal.
+//!
+//! Without /proc the kernel is asked for each number whether it is a child of
+//! ours. That finds no grandchildren, but they become children as their
+//! parents end.
 
 use crate::sys;
 
 /// How many descendants one walk sees; the rest is left to the next walk.
 const CAPACITY: usize = 8192;
+
+/// How many numbers are asked for at a time, where there is no /proc: some 50 ms.
+const TRIES: i32 = 1 << 18;
+
+/// No process has a higher number.
+const PID_MAX: i32 = 1 << 22;
 
 /// A process, and whose child it was when the walk met it.
 #[derive(Clone, Copy)]
@@ -34,6 +44,8 @@ pub struct Tree {
     proc: Proc,
     count: usize,
     everybody: usize,
+    /// The number to ask for next, where there is no /proc.
+    next: i32,
     folder: [u8; 1024],
     text: [u8; 1024],
     members: [Member; CAPACITY],
@@ -49,6 +61,7 @@ impl Tree {
             proc: Proc::Useless,
             count: 0,
             everybody: 0,
+            next: 0,
             folder: [0; 1024],
             text: [0; 1024],
             members: [Member { pid: 0, parent: 0 }; CAPACITY],
@@ -60,6 +73,7 @@ impl Tree {
     /// our own PID namespace.
     pub fn begin(&mut self, me: i32) -> bool {
         self.me = me;
+        self.next = me;
         let mut name = [0u8; 16];
         if sys::read_link(c"/proc/self", &mut name).is_ok_and(|own| parse(own) == me) {
             // The guard has one thread.
@@ -99,13 +113,17 @@ impl Tree {
         let mut alive = 0;
         for index in 0..self.count {
             let pid = self.members.get(index).map_or(0, |member| member.pid);
-            alive += i32::from(status(pid).is_some_and(|status| !status.is_dead()));
+            alive += i32::from(match self.proc {
+                Proc::Useless => sys::runs(pid) == Some(true),
+                _ => status(pid).is_some_and(|status| !status.is_dead()),
+            });
         }
         alive
     }
 
     fn add_children(&mut self, pid: i32) {
         match self.proc {
+            Proc::Useless if pid == self.me => self.ask_numbers(),
             Proc::Useless => {}
             Proc::Children if pid == self.me => {
                 self.add_thread(pid, pid);
@@ -122,6 +140,23 @@ impl Tree {
                         self.add(one.pid, pid);
                     }
                 }
+            }
+        }
+    }
+
+    /// Numbers are given in ascending order, and from the beginning when they
+    /// have run out: our children's lie between our own and the newest. A long
+    /// way takes several goes.
+    fn ask_numbers(&mut self) {
+        let newest = sys::newest_pid().unwrap_or(self.me);
+        for _ in 0..TRIES {
+            self.next = if self.next < PID_MAX { self.next + 1 } else { 1 };
+            if self.next == newest {
+                self.next = self.me;
+                return;
+            }
+            if sys::runs(self.next).is_some() {
+                self.add(self.next, self.me);
             }
         }
     }
@@ -223,6 +258,9 @@ impl Tree {
     }
 
     fn descends(&self, member: Member) -> bool {
+        if self.proc == Proc::Useless {
+            return sys::runs(member.pid).is_some();
+        }
         let mut pid = member.pid;
         for _ in 0..CAPACITY {
             let Some(status) = status(pid) else {

@@ -141,6 +141,21 @@ impl<'a> Outgoing<'a> {
         [&self.text, self.payload.as_deref().unwrap_or_default(), self.tail.as_bytes()]
     }
 
+    /// The message alone, for a transport that keeps messages apart.
+    pub fn unframed(&self) -> [&[u8]; 3] {
+        let [head, payload, tail] = self.parts();
+        let framing = head.len() + payload.len() + tail.len() - self.length;
+        // Either a header is before the first brace, or a newline behind the
+        // last one.
+        if head.first() != Some(&b'{') {
+            return [&head[framing..], payload, tail];
+        }
+        match tail.len() {
+            0 => [&head[..head.len() - framing], payload, tail],
+            length => [head, payload, &tail[..length - framing]],
+        }
+    }
+
     /// The buffer that it was made in.
     pub fn into_buffer(self) -> Vec<u8> {
         self.text
@@ -243,6 +258,27 @@ mod tests {
 
     fn text(message: &Outgoing<'_>) -> String {
         String::from_utf8(message.parts().concat()).unwrap()
+    }
+
+    #[test]
+    fn a_message_can_do_without_its_framing() {
+        for protocol in [Protocol::JsonRpc, Protocol::Bare, Protocol::Lsp] {
+            for size in [1, COPIED_MAX, COPIED_MAX + 1] {
+                let data = format!("[{:?}]", "x".repeat(size));
+                let params = || Some(Cow::Borrowed(data.as_bytes()));
+                let messages = [
+                    Outgoing::request(Vec::new(), protocol, 1, "m", params()),
+                    Outgoing::notification(Vec::new(), protocol, "m", None),
+                    Outgoing::refusal(protocol, "1", 2, "no", params()),
+                ];
+                for message in messages {
+                    let text = message.unframed().concat();
+                    assert_eq!(text.len(), message.length());
+                    assert!(serde_json::from_slice::<IgnoredAny>(&text).is_ok());
+                    assert_eq!((text.first(), text.last()), (Some(&b'{'), Some(&b'}')));
+                }
+            }
+        }
     }
 
     #[test]

@@ -39,3 +39,22 @@ impl AsRawFd for Fd {
         self.0.as_raw_fd()
     }
 }
+
+/// Says of a descriptor that something else owns (a socket of the runtime) that
+/// it is the library's, to be closed in forked copies. Must go before it does.
+#[derive(Debug)]
+pub struct Claim(RawFd);
+
+impl Claim {
+    /// Claim `fd`.
+    pub fn new(fd: &impl AsRawFd) -> Self {
+        fork::own(fd.as_raw_fd());
+        Self(fd.as_raw_fd())
+    }
+}
+
+impl Drop for Claim {
+    fn drop(&mut self) {
+        fork::disown(self.0);
+    }
+}

@@ -18,7 +18,7 @@ use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 
 mod watch;
 
-pub use fd::Fd;
+pub use fd::{Claim, Fd};
 pub use watch::{Watched, watch};
 
 /// Run `work` and leave the calling thread's errno as it was: for what may run

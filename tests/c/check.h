@@ -17,7 +17,7 @@
 #include <unistd.h>
 
 /* Longer than anything here takes: who waits so long has failed. */
-#define LONG 20000
+#define LONG 50000
 
 #define CHECK(what)                                                                           \
   do {                                                                                        \

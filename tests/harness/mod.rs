@@ -533,6 +533,14 @@ pub fn misbehave(steps: &[&str]) -> Vec<String> {
     [program].into_iter().chain(steps.iter().map(|&step| step.to_owned())).collect()
 }
 
+/// A misbehaving WebSocket server, and its URL:
+/// `misbehave_ws(&["upgrade", "echo-loop"])`.
+pub fn misbehave_ws(steps: &[&str]) -> (Started, String) {
+    let mut command = Command::new(example("misbehave_ws"));
+    command.args(steps);
+    Started::with_first_line(command)
+}
+
 /// A real server: how to start it on stdio, with what environment.
 pub struct Peer {
     pub argv: Vec<String>,
@@ -567,6 +575,7 @@ const PEERS: &[(&str, &[&str])] = &[
     ("websocketd", &[]),
     ("stunnel4", &[]),
     ("sshd", &[]),
+    ("kosoku", &[]),
 ];
 
 /// A real server, or None and a line that says how to get it. The test then
@@ -598,6 +607,57 @@ pub fn peer(name: &str) -> Option<Peer> {
     let program = program.into_os_string().into_string().expect("UTF-8");
     let argv = [program].into_iter().chain(arguments.iter().map(|&a| a.to_owned())).collect();
     Some(Peer { argv, env, folder })
+}
+
+/// A server that a test started by itself: one that listens.
+pub struct Started {
+    pub child: Child,
+    /// What it and what it starts carry in their environment.
+    pub mark: Mark,
+}
+
+impl Started {
+    pub fn new(mut command: Command) -> Self {
+        let mark = Mark::new();
+        command.env(Mark::NAME, mark.value()).stdin(Stdio::null()).process_group(0);
+        let child = command.spawn().unwrap_or_else(|e| panic!("{command:?}: {e}"));
+        Self { child, mark }
+    }
+
+    /// The first line that it prints: where it listens, for those that say so.
+    /// What it prints later is read and forgotten.
+    pub fn with_first_line(mut command: Command) -> (Self, String) {
+        command.stdout(Stdio::piped());
+        let mut started = Self::new(command);
+        let mut out = io::BufReader::new(started.child.stdout.take().expect("piped"));
+        let mut line = String::new();
+        let read = io::BufRead::read_line(&mut out, &mut line);
+        assert!(matches!(read, Ok(n) if n > 0), "it printed nothing");
+        thread::spawn(move || io::copy(&mut out, &mut io::sink()));
+        (started, line.trim().to_owned())
+    }
+}
+
+impl Drop for Started {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Wait until a server listens at 127.0.0.1:`port`.
+pub fn wait_for_port(port: u16) {
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while std::net::TcpStream::connect(("127.0.0.1", port)).is_err() {
+        assert!(Instant::now() < deadline, "nothing listens at port {port}");
+        thread::sleep(Duration::from_millis(20));
+    }
+}
+
+/// A port of 127.0.0.1 that nobody listens at.
+pub fn free_port() -> u16 {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("loopback");
+    listener.local_addr().expect("bound").port()
 }
 
 // ---- Places -----------------------------------------------------------------

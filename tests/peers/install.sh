@@ -4,8 +4,8 @@
 # there at that version is left alone.
 #
 #   tests/peers/install.sh            the stdio group
-#   tests/peers/install.sh ws         the WebSocket group (apt; needs root or sudo,
-#                                     and may start the sshd service)
+#   tests/peers/install.sh ws         the WebSocket group (apt and pip; needs root
+#                                     or sudo, and may start the sshd service)
 #   tests/peers/install.sh codex ruff single servers
 #   tests/peers/install.sh --list     names, groups and versions
 #
@@ -27,6 +27,7 @@ aria2c                  ws     apt   aria2                                      
 websocketd              ws     apt   websocketd                                   -
 stunnel4                ws     apt   stunnel4                                     -
 sshd                    ws     apt   openssh-server                               -
+kosoku                  ws     pip   kosoku                                       0.1.0
 '
 
 say() { printf '%s\n' "peers: $*"; }

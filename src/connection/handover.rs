@@ -1,0 +1,501 @@
+//! How the right to read goes from hand to hand. No I/O: what is read, and what
+//! rings, is behind two traits, so that a model checker can drive this code.
+
+use std::sync::Arc;
+
+use crate::error::Error;
+
+/// What can be read by one at a time.
+pub(super) trait Readable {
+    /// How many bytes were read and not taken in.
+    fn held(&self) -> usize;
+
+    /// Nobody reads for a while: keep nothing that is not in use.
+    fn rest(&mut self);
+
+    /// Whether the runtime will hear when there is more.
+    fn is_armed(&self) -> bool;
+
+    /// Let the runtime hear when there is more.
+    fn arm(&mut self);
+
+    /// It has heard.
+    fn fired(&mut self);
+
+    /// Let it not hear: somebody reads.
+    fn disarm(&mut self);
+
+    /// Ask for a tick.
+    fn want_tick(&self);
+}
+
+/// What wakes one sleeping thread.
+pub(super) trait Ring {
+    fn ring(&self);
+}
+
+/// Where the right to read is.
+enum Place<I> {
+    /// Nobody reads.
+    Free(Box<I>),
+    /// Somebody does.
+    Taken,
+    /// There is nothing to read any more.
+    Ended(StreamEnd),
+}
+
+/// Who reads, and who would.
+pub(super) struct Reading<I, B> {
+    place: Place<I>,
+    /// Threads that sleep; each of them can take the lead.
+    asleep: Vec<Arc<B>>,
+    /// Whether the host looks at the descriptor instead of waiting. Then no
+    /// byte may wait unseen.
+    pub is_exported: bool,
+    /// From the connection's end on only the runtime reads.
+    is_draining: bool,
+    /// Whether it is the runtime's turn.
+    is_runtimes_turn: bool,
+    is_ticking: bool,
+    /// Whether a thread has put the right to read back since the last tick.
+    was_led: bool,
+}
+
+/// How reading ended.
+#[derive(Clone, Debug)]
+pub(super) enum StreamEnd {
+    /// Whoever held the other end of stdout has closed it.
+    Closed,
+    /// What came could not be told apart any more.
+    Broken(Error),
+}
+
+impl<I: Readable, B: Ring> Reading<I, B> {
+    /// There is nothing to read, or not yet.
+    pub fn none() -> Self {
+        Self {
+            place: Place::Taken,
+            asleep: Vec::new(),
+            is_exported: false,
+            is_draining: false,
+            is_runtimes_turn: false,
+            is_ticking: false,
+            was_led: false,
+        }
+    }
+
+    /// There is something to read now.
+    pub fn begin(&mut self, input: I) {
+        self.place = Place::Free(Box::new(input));
+    }
+
+    /// Take the right to read, if it is free.
+    pub fn take(&mut self) -> Option<Box<I>> {
+        match std::mem::replace(&mut self.place, Place::Taken) {
+            Place::Free(mut input) => {
+                // Here and not later: what the runtime hears while the input
+                // is away would be taken for still to come.
+                input.disarm();
+                Some(input)
+            }
+            other => {
+                self.place = other;
+                None
+            }
+        }
+    }
+
+    /// A thread of the host puts the right to read back. It passes it on, too.
+    pub fn put_back(&mut self, input: Box<I>) {
+        self.place = Place::Free(input);
+        self.was_led = true;
+    }
+
+    /// There is nothing to read any more.
+    pub fn finish(&mut self, end: StreamEnd) {
+        self.place = Place::Ended(end);
+    }
+
+    /// How reading ended, if it has.
+    pub fn end(&self) -> Option<&StreamEnd> {
+        match &self.place {
+            Place::Ended(end) => Some(end),
+            Place::Free(_) | Place::Taken => None,
+        }
+    }
+
+    /// Ring every thread that sleeps.
+    pub fn ring_all(&self) {
+        self.asleep.iter().for_each(|bell| bell.ring());
+    }
+
+    /// Whether no thread sleeps.
+    pub fn is_nobody_asleep(&self) -> bool {
+        self.asleep.is_empty()
+    }
+
+    /// A thread goes to sleep. In the same moment it has seen that there is
+    /// nothing for it, and that it cannot take the lead.
+    pub fn goes_to_sleep(&mut self, bell: &Arc<B>) {
+        self.asleep.push(Arc::clone(bell));
+    }
+
+    /// It is awake.
+    pub fn wakes_up(&mut self, bell: &Arc<B>) {
+        if let Some(at) = self.asleep.iter().position(|other| Arc::ptr_eq(other, bell)) {
+            self.asleep.swap_remove(at);
+        }
+    }
+
+    /// From now on only the runtime reads.
+    pub fn drain(&mut self) {
+        self.is_draining = true;
+        self.ring_all();
+    }
+
+    /// Whether that is so.
+    pub fn is_draining(&self) -> bool {
+        self.is_draining
+    }
+
+    /// If the right to read is free, see that somebody takes it: a thread that
+    /// sleeps, or else the runtime. Whether the runtime must be woken for that.
+    pub fn pass_on(&mut self, may_lead: bool) -> bool {
+        let Place::Free(input) = &self.place else { return false };
+        if self.is_draining {
+            return true;
+        }
+        if !may_lead {
+            // Whoever makes room passes it on.
+            return false;
+        }
+        if let Some(bell) = self.asleep.last() {
+            bell.ring();
+        } else if self.is_exported {
+            self.give_to_runtime();
+        } else if !self.is_ticking {
+            // Not at once: most likely the next call is on its way.
+            self.is_ticking = true;
+            input.want_tick();
+        }
+        self.is_runtimes_turn
+    }
+
+    /// Let the runtime read: at once if there is something to take in already,
+    /// else when more arrives.
+    fn give_to_runtime(&mut self) {
+        let Place::Free(input) = &self.place else { return };
+        if input.is_armed() {
+            return;
+        }
+        if input.held() > 0 {
+            self.is_runtimes_turn = true;
+        } else {
+            self.arm();
+        }
+    }
+
+    fn arm(&mut self) {
+        if let Place::Free(input) = &mut self.place {
+            input.rest();
+            input.arm();
+        }
+    }
+
+    /// There is more to read, and the runtime has heard.
+    pub fn fired(&mut self) {
+        if let Place::Free(input) = &mut self.place {
+            input.fired();
+        }
+        self.is_runtimes_turn = true;
+    }
+
+    /// Take the right to read for the runtime, if it is its turn and it may.
+    pub fn take_for_runtime(&mut self, may_lead: bool) -> Option<Box<I>> {
+        if std::mem::take(&mut self.is_runtimes_turn) && may_lead { self.take() } else { None }
+    }
+
+    /// The runtime puts the right to read back. Whether it must be woken again.
+    pub fn put_back_for_runtime(
+        &mut self,
+        input: Box<I>,
+        found_some: bool,
+        may_lead: bool,
+    ) -> bool {
+        self.place = Place::Free(input);
+        if !self.asleep.is_empty() || !may_lead || self.is_draining {
+            return self.pass_on(may_lead);
+        }
+        if found_some {
+            // There may be more; others have their turn before.
+            self.is_runtimes_turn = true;
+        } else {
+            self.arm();
+        }
+        self.is_runtimes_turn
+    }
+
+    /// A tick has passed: let the runtime read if no thread has for a while.
+    /// Whether another tick is wanted, and whether the runtime must be woken.
+    pub fn tick(&mut self, may_lead: bool) -> (bool, bool) {
+        let was_led = std::mem::take(&mut self.was_led);
+        match &self.place {
+            Place::Free(_) if was_led => return (true, false),
+            Place::Free(_) if may_lead && self.asleep.is_empty() => self.give_to_runtime(),
+            _ => {}
+        }
+        self.is_ticking = false;
+        (false, self.is_runtimes_turn)
+    }
+}
+
+/// A model of the threads around [`Reading`]: callers that lead, follow and give
+/// up, a server that answers in any order, and the runtime. shuttle runs it in
+/// many orders of their steps; a lost wake-up is a deadlock that it finds.
+#[cfg(test)]
+mod model {
+    use std::collections::{BTreeSet, VecDeque};
+
+    use shuttle::rand::Rng;
+    use shuttle::sync::{Condvar, Mutex};
+    use shuttle::thread;
+
+    use super::*;
+
+    const CALLERS: usize = 3;
+
+    /// What threads sleep on: the pipe, bells, and the runtime's interest.
+    #[derive(Default)]
+    struct Kernel {
+        pipe: VecDeque<usize>,
+        rung: [bool; CALLERS],
+        is_armed: bool,
+        is_ticking: bool,
+        is_kicked: bool,
+        gone: usize,
+    }
+
+    struct World {
+        kernel: Mutex<Kernel>,
+        changed: Condvar,
+        state: Mutex<State>,
+    }
+
+    struct State {
+        reading: Reading<Input, Bell>,
+        bells: Vec<Arc<Bell>>,
+        answers: BTreeSet<usize>,
+    }
+
+    struct Bell {
+        world: std::sync::Weak<World>,
+        owner: usize,
+    }
+
+    /// Reads one answer at a time, and keeps it for a while before it takes it in.
+    struct Input {
+        world: std::sync::Weak<World>,
+        held: Vec<usize>,
+        is_armed: bool,
+    }
+
+    impl World {
+        fn new(is_exported: bool) -> Arc<Self> {
+            Arc::new_cyclic(|world| {
+                let bell = |owner| Arc::new(Bell { world: world.clone(), owner });
+                let mut reading = Reading::none();
+                reading.is_exported = is_exported;
+                reading.begin(Input { world: world.clone(), held: Vec::new(), is_armed: false });
+                let bells = (0..CALLERS).map(bell).collect();
+                Self {
+                    kernel: Mutex::default(),
+                    changed: Condvar::new(),
+                    state: Mutex::new(State { reading, bells, answers: BTreeSet::new() }),
+                }
+            })
+        }
+
+        fn kernel<T>(&self, change: impl FnOnce(&mut Kernel) -> T) -> T {
+            let result = change(&mut self.kernel.lock().unwrap());
+            self.changed.notify_all();
+            result
+        }
+
+        fn kick_if(&self, is_runtimes_turn: bool) {
+            if is_runtimes_turn {
+                self.kernel(|kernel| kernel.is_kicked = true);
+            }
+        }
+
+        /// Read one answer, or take in one that was read. Whether there was one.
+        fn read(&self, input: &mut Input) -> bool {
+            if let Some(answer) = input.held.pop() {
+                let mut state = self.state.lock().unwrap();
+                state.answers.insert(answer);
+                state.bells[answer].ring();
+                return true;
+            }
+            let arrived = self.kernel(|kernel| kernel.pipe.pop_front());
+            input.held.extend(arrived);
+            arrived.is_some()
+        }
+
+        /// As `Shared::wait_for` does it.
+        fn call(&self, caller: usize, is_impatient: bool) {
+            let bell = Arc::clone(&self.state.lock().unwrap().bells[caller]);
+            let (mut lead, mut is_asleep, mut may_sleep) = (None::<Box<Input>>, false, false);
+            loop {
+                let mut state = self.state.lock().unwrap();
+                if std::mem::take(&mut is_asleep) {
+                    state.reading.wakes_up(&bell);
+                }
+                let gives_up = is_impatient && shuttle::rand::thread_rng().gen_bool(0.3);
+                if state.answers.remove(&caller) || gives_up {
+                    lead.take().into_iter().for_each(|input| state.reading.put_back(input));
+                    self.kick_if(state.reading.pass_on(true));
+                    break;
+                }
+                lead = lead.or_else(|| state.reading.take());
+                if let Some(input) = lead.as_mut().filter(|_| !may_sleep) {
+                    drop(state);
+                    may_sleep = !self.read(input);
+                    continue;
+                }
+                state.reading.goes_to_sleep(&bell);
+                (is_asleep, may_sleep) = (true, false);
+                drop(state);
+                self.sleep(caller, lead.is_some(), is_impatient);
+            }
+            self.kernel(|kernel| kernel.gone += 1);
+        }
+
+        /// poll(2): on the bell, on the pipe if this thread leads, and on time.
+        fn sleep(&self, caller: usize, leads: bool, is_impatient: bool) {
+            let mut kernel = self.kernel.lock().unwrap();
+            while !(kernel.rung[caller] || (leads && !kernel.pipe.is_empty()) || is_impatient) {
+                kernel = self.changed.wait(kernel).unwrap();
+            }
+            kernel.rung[caller] = false;
+        }
+
+        /// Serve until the callers have gone and, if `reads_all`, all is read.
+        fn run(&self, reads_all: bool) {
+            loop {
+                let mut kernel = self.kernel.lock().unwrap();
+                let has_fired = |kernel: &Kernel| kernel.is_armed && !kernel.pipe.is_empty();
+                while !(has_fired(&kernel) || kernel.is_ticking || kernel.is_kicked) {
+                    if kernel.gone == CALLERS && !(reads_all && self.is_something_unread(&kernel)) {
+                        return;
+                    }
+                    kernel = self.changed.wait(kernel).unwrap();
+                }
+                let fired = has_fired(&kernel);
+                kernel.is_armed &= !fired;
+                let ticks = std::mem::take(&mut kernel.is_ticking);
+                kernel.is_kicked = false;
+                drop(kernel);
+                if fired {
+                    self.state.lock().unwrap().reading.fired();
+                }
+                if ticks {
+                    let (more, kick) = self.state.lock().unwrap().reading.tick(true);
+                    self.kernel(|kernel| {
+                        kernel.is_ticking |= more;
+                        kernel.is_kicked |= kick;
+                    });
+                }
+                let input = self.state.lock().unwrap().reading.take_for_runtime(true);
+                if let Some(mut input) = input {
+                    let found = self.read(&mut input);
+                    let reading = &mut self.state.lock().unwrap().reading;
+                    self.kick_if(reading.put_back_for_runtime(input, found, true));
+                }
+            }
+        }
+
+        fn is_something_unread(&self, kernel: &Kernel) -> bool {
+            !kernel.pipe.is_empty()
+        }
+    }
+
+    impl Ring for Bell {
+        fn ring(&self) {
+            let world = self.world.upgrade().unwrap();
+            world.kernel(|kernel| kernel.rung[self.owner] = true);
+        }
+    }
+
+    impl Readable for Input {
+        fn held(&self) -> usize {
+            self.held.len()
+        }
+
+        fn rest(&mut self) {
+            assert!(self.held.is_empty(), "what was read and not taken in would be lost");
+        }
+
+        fn is_armed(&self) -> bool {
+            self.is_armed
+        }
+
+        fn arm(&mut self) {
+            self.is_armed = true;
+            self.world.upgrade().unwrap().kernel(|kernel| kernel.is_armed = true);
+        }
+
+        fn fired(&mut self) {
+            self.is_armed = false;
+        }
+
+        fn disarm(&mut self) {
+            self.is_armed = false;
+            self.world.upgrade().unwrap().kernel(|kernel| kernel.is_armed = false);
+        }
+
+        fn want_tick(&self) {
+            self.world.upgrade().unwrap().kernel(|kernel| kernel.is_ticking = true);
+        }
+    }
+
+    /// Callers of which some give up, and a server that answers all of them.
+    fn run(is_exported: bool, impatient: [bool; CALLERS]) {
+        let world = World::new(is_exported);
+        let caller = |(caller, is_impatient): (usize, bool)| {
+            let world = Arc::clone(&world);
+            thread::spawn(move || world.call(caller, is_impatient))
+        };
+        let callers: Vec<_> = impatient.into_iter().enumerate().map(caller).collect();
+        let server = Arc::clone(&world);
+        let server = thread::spawn(move || {
+            let first = shuttle::rand::thread_rng().gen_range(0..CALLERS);
+            for n in 0..CALLERS {
+                server.kernel(|kernel| kernel.pipe.push_back((first + n) % CALLERS));
+            }
+        });
+        let runtime = Arc::clone(&world);
+        let runtime = thread::spawn(move || {
+            // Whoever looks at the descriptor must not miss what nobody waits for.
+            runtime.kick_if(runtime.state.lock().unwrap().reading.pass_on(true));
+            runtime.run(true);
+        });
+        callers.into_iter().chain([server, runtime]).for_each(|thread| thread.join().unwrap());
+    }
+
+    #[test]
+    fn every_caller_gets_its_answer_in_any_order_of_steps() {
+        shuttle::check_random(|| run(false, [false; CALLERS]), 600);
+        shuttle::check_pct(|| run(false, [false; CALLERS]), 600, 4);
+    }
+
+    #[test]
+    fn a_leader_that_gives_up_leaves_the_lead_to_others() {
+        shuttle::check_random(|| run(false, [true, false, true]), 600);
+        shuttle::check_pct(|| run(true, [true, false, false]), 600, 4);
+    }
+
+    #[test]
+    fn what_nobody_waits_for_is_read_by_the_runtime() {
+        shuttle::check_random(|| run(true, [true; CALLERS]), 600);
+        shuttle::check_pct(|| run(false, [true; CALLERS]), 600, 4);
+    }
+}

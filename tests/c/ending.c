@@ -1,0 +1,277 @@
+/* How connections end. */
+#include "check.h"
+
+#include <dirent.h>
+
+/* The end of stdout comes before the exit that caused it, and on a busy machine long enough
+ * before to be taken for the reason. That the status is the reason is certain where a helper
+ * holds stdout: see a_helper_holds_stdout. */
+static void has_reason(const char *text, const char *why) {
+  if (!strstr(text, "closed its stdout")) CHECK_HAS(text, why);
+}
+
+/* A pending call, a wait in progress and a queued response, then the end by itself. */
+static void ended(char **server, int64_t status, int64_t code, int64_t number, const char *why) {
+  leash_conn *c = start(server, NULL);
+  int64_t id = submit(c, "x", NULL, 5);
+  leash_event *e = (leash_event *)&e;
+  CHECK_FAILS(leash_call(c, "y", NULL, 0, LONG, &e), LEASH_E_CLOSED);
+  CHECK(e == NULL);
+  has_reason(leash_last_error(), why);
+  CHECK_INT(leash_wait(c, id, LONG, &e), 1);
+  CHECK_INT(num(e, LEASH_INT_STATUS), LEASH_E_CLOSED);
+  CHECK_INT(num(e, LEASH_INT_TAG), 5);
+  has_reason(text(e), why);
+  leash_event_free(e);
+  SKIP(c, LEASH_EVENT_OPEN);
+  /* Its last words come before the end. */
+  int words = 0;
+  while (leash_event_kind(e = next(c)) != LEASH_EVENT_CLOSED) {
+    words += leash_event_kind(e) == LEASH_EVENT_NOTIFY;
+    words += leash_event_kind(e) == LEASH_EVENT_STDERR;
+    leash_event_free(e);
+  }
+  CHECK_INT(words, 2);
+  CHECK_INT(num(e, LEASH_INT_STATUS), status);
+  has_reason(text(e), why);
+  CHECK_INT(num(e, LEASH_INT_EXIT_CODE), code);
+  CHECK_INT(num(e, LEASH_INT_EXIT_SIGNAL), number);
+  CHECK_INT(num(e, LEASH_INT_LEFT), 0);
+  leash_event_free(e);
+  CHECK_INT(leash_poll(c, -1, &e), LEASH_E_CLOSED);
+  CHECK_INT(leash_close(c, LONG), 0);
+  leash_free(c);
+}
+
+static void exits_with_status_3(char **server) {
+  ended(server, LEASH_E_CLOSED, 3, LEASH_NONE, "exited with status 3");
+}
+
+static void exits_with_status_0(char **server) {
+  ended(server, LEASH_E_CLOSED, 0, LEASH_NONE, "exited with status 0");
+}
+
+static void dies_of_a_signal(char **server) {
+  ended(server, LEASH_E_CLOSED, LEASH_NONE, SIGABRT, "was killed by signal 6");
+}
+
+static void closes_its_stdout(char **server) {
+  ended(server, LEASH_E_CLOSED, 0, LEASH_NONE, "closed its stdout");
+}
+
+/* Two requests are read; what is sent after stdin was closed cannot go. */
+static void closes_its_stdin(char **server) {
+  leash_conn *c = start(server, NULL);
+  SKIP(c, LEASH_EVENT_OPEN);
+  SKIP(c, LEASH_EVENT_NOTIFY);
+  leash_event *e = NULL;
+  int64_t id;
+  int n;
+  EVENTUALLY((n = leash_submit(c, "x", NULL, 0, -1, 0, &id)) != 0);
+  CHECK_INT(n, LEASH_E_CLOSED);
+  e = closed(c);
+  CHECK_INT(num(e, LEASH_INT_STATUS), LEASH_E_CLOSED);
+  CHECK_HAS(text(e), "closed its stdin");
+  leash_event_free(e);
+  leash_free(c);
+}
+
+/* The server crashes, and its helper holds stdout and would for hours. */
+static void a_helper_holds_stdout(char **server) {
+  leash_conn *c = start(server, NULL);
+  int64_t began = now();
+  leash_event *e = NULL;
+  CHECK_FAILS(leash_call(c, "x", NULL, 0, -1, &e), LEASH_E_CLOSED);
+  CHECK_HAS(leash_last_error(), "status 3");
+  e = closed(c);
+  CHECK(now() - began < LONG);
+  CHECK_INT(num(e, LEASH_INT_EXIT_CODE), 3);
+  CHECK(num(e, LEASH_INT_STAGE) >= LEASH_STAGE_TERM);
+  leash_event_free(e);
+  leash_free(c);
+}
+
+/* The launcher exits with status 0, and what it has started serves on. */
+static void a_launcher_leaves_the_server(char **server) {
+  leash_conn *c = start(server, NULL);
+  SKIP(c, LEASH_EVENT_OPEN);
+  /* Sent by the launcher's last command; the rest by who stays. */
+  SKIP(c, LEASH_EVENT_NOTIFY);
+  int64_t pid = leash_conn_int(c, LEASH_INT_PID);
+  char path[64], state = 0;
+  snprintf(path, sizeof path, "/proc/%d/stat", (int)pid);
+  /* Until the launcher is a zombie; the guard keeps it as one. */
+  int64_t limit = now() + LONG;
+  while (state != 'Z' && now() < limit) {
+    FILE *f = fopen(path, "r");
+    if (!f || fscanf(f, "%*d %*s %c", &state) != 1) state = 'Z';
+    if (f) fclose(f);
+    poll(NULL, 0, 1);
+  }
+  CHECK_INT(state, 'Z');
+  for (int i = 0; i < 20; i++) leash_event_free(call(c, "echo", "[1]"));
+  CHECK_INT(leash_close(c, LONG), 0);
+  leash_event *e = closed(c);
+  CHECK_INT(num(e, LEASH_INT_STATUS), 0);
+  CHECK_INT(num(e, LEASH_INT_EXIT_CODE), 0);
+  leash_event_free(e);
+  leash_free(c);
+}
+
+/* The server ignores the end of its input, and SIGTERM if told to. */
+static void needs(char **server, int64_t stage, int number) {
+  leash_opts *opts = with(LEASH_OPT_EXIT_AFTER, 100);
+  CHECK_INT(leash_opts_set_int(opts, LEASH_OPT_KILL_AFTER, stage == LEASH_STAGE_KILL ? 100 : LONG), 0);
+  leash_conn *c = start(server, opts);
+  leash_opts_free(opts);
+  SKIP(c, LEASH_EVENT_OPEN);
+  SKIP(c, LEASH_EVENT_NOTIFY);
+  CHECK_FAILS(leash_close(c, 0), LEASH_E_TIMEOUT);
+  CHECK_INT(leash_close(c, LONG), 0);
+  leash_event *e = NEXT(c, LEASH_EVENT_CLOSED);
+  CHECK_INT(num(e, LEASH_INT_STATUS), 0);
+  CHECK_INT(num(e, LEASH_INT_STAGE), stage);
+  CHECK_INT(num(e, LEASH_INT_EXIT_SIGNAL), number);
+  CHECK_INT(num(e, LEASH_INT_EXIT_CODE), LEASH_NONE);
+  CHECK_INT(num(e, LEASH_INT_KILLED), stage == LEASH_STAGE_KILL);
+  leash_event_free(e);
+  leash_free(c);
+}
+
+static void needs_sigterm(char **server) { needs(server, LEASH_STAGE_TERM, SIGTERM); }
+static void needs_sigkill(char **server) { needs(server, LEASH_STAGE_KILL, SIGKILL); }
+
+/* ---- close, from another thread */
+
+static void *wait_in_poll(void *arg) {
+  leash_event *e = NULL;
+  int n;
+  while ((n = leash_poll((leash_conn *)arg, -1, &e)) == 1) leash_event_free(e);
+  CHECK_INT(n, LEASH_E_CLOSED);
+  return NULL;
+}
+
+static void *wait_in_call(void *arg) {
+  leash_event *e = (leash_event *)&e;
+  CHECK_INT(leash_call((leash_conn *)arg, "x", NULL, 0, -1, &e), LEASH_E_CLOSED);
+  CHECK(e == NULL);
+  return NULL;
+}
+
+static void *wait_in_wait(void *arg) {
+  leash_conn *c = (leash_conn *)arg;
+  leash_event *e = NULL;
+  int64_t id = submit(c, "x", NULL, 0);
+  int n = leash_wait(c, id, -1, &e);
+  /* A poll of another thread may have been faster. */
+  if (n == LEASH_E_STATE) return NULL;
+  CHECK_INT(n, 1);
+  CHECK_INT(num(e, LEASH_INT_STATUS), LEASH_E_CLOSED);
+  leash_event_free(e);
+  return NULL;
+}
+
+static void *close_it(void *arg) {
+  CHECK_INT(leash_close((leash_conn *)arg, LONG), 0);
+  return NULL;
+}
+
+static void a_close_makes_all_threads_return(char **server) {
+  leash_conn *c = start(server, NULL);
+  pthread_t threads[16];
+  void *(*const what[])(void *) = { wait_in_call, wait_in_call, wait_in_wait, wait_in_poll };
+  for (int i = 0; i < 12; i++) threads[i] = thread(what[i % 4], c);
+  EVENTUALLY(leash_conn_int(c, LEASH_INT_PENDING) == 9);
+  for (int i = 12; i < 16; i++) threads[i] = thread(close_it, c);
+  for (int i = 0; i < 16; i++) join(threads[i]);
+  leash_free(c);
+}
+
+/* Freed while the server works on a call, without a close before. */
+static void free_alone_is_enough(char **server) {
+  for (int i = 0; i < 10; i++) {
+    leash_conn *c = start(server, NULL);
+    submit(c, "x", NULL, 0);
+    leash_free(c);
+    /* Before it has opened. */
+    CHECK_INT(leash_connect((const char *const *)server, NULL, 0, &c), 0);
+    leash_free(c);
+  }
+}
+
+/* What was queued for the server before the close arrives there. */
+static void what_was_sent_arrives(char **server) {
+  leash_conn *c = start_with(server, LEASH_OPT_CORK, 1);
+  for (int i = 0; i < 20000; i++) CHECK_INT(leash_notify(c, "a-notification", "[1,2,3]", LEASH_NUL), 0);
+  CHECK_INT(leash_close(c, LONG), 0);
+  leash_event *e;
+  int found = 0;
+  while (leash_event_kind(e = next(c)) != LEASH_EVENT_CLOSED) {
+    if (leash_event_kind(e) == LEASH_EVENT_STDERR) {
+      CHECK_INT(atoi(text(e)), 20000);
+      found = 1;
+    }
+    leash_event_free(e);
+  }
+  CHECK(found);
+  CHECK_INT(num(e, LEASH_INT_STATUS), 0);
+  leash_event_free(e);
+  leash_free(c);
+}
+
+/* ---- again and again */
+
+static int entries(const char *path) {
+  int n = 0;
+  DIR *dir = opendir(path);
+  CHECK(dir != NULL);
+  while (readdir(dir)) n++;
+  closedir(dir);
+  return n;
+}
+
+static void children(char *list, size_t size) {
+  char path[64];
+  snprintf(path, sizeof path, "/proc/self/task/%d/children", (int)getpid());
+  FILE *f = fopen(path, "r");
+  CHECK(f != NULL);
+  list[fread(list, 1, size - 1, f)] = '\0';
+  fclose(f);
+}
+
+static void a_thousand_connections_leave_nothing(char **server) {
+  int descriptors = 0, threads = 0, cycles = atoi(getenv("CYCLES"));
+  char before[200] = "", after[200] = "";
+  for (int i = 1; i <= cycles; i++) {
+    leash_conn *c = start(server, NULL);
+    CHECK(leash_fd(c) >= 0);
+    leash_event_free(call(c, "x", "[]"));
+    leash_free(c);
+    if (i == 1) {
+      descriptors = entries("/proc/self/fd");
+      threads = entries("/proc/self/task");
+      children(before, sizeof before);
+    }
+  }
+  CHECK_INT(entries("/proc/self/fd"), descriptors);
+  CHECK_INT(entries("/proc/self/task"), threads);
+  children(after, sizeof after);
+  CHECK_TEXT(after, before);
+}
+
+static const struct scenario all[] = {
+  SCENARIO(exits_with_status_3),
+  SCENARIO(exits_with_status_0),
+  SCENARIO(dies_of_a_signal),
+  SCENARIO(closes_its_stdout),
+  SCENARIO(closes_its_stdin),
+  SCENARIO(a_helper_holds_stdout),
+  SCENARIO(a_launcher_leaves_the_server),
+  SCENARIO(needs_sigterm),
+  SCENARIO(needs_sigkill),
+  SCENARIO(a_close_makes_all_threads_return),
+  SCENARIO(free_alone_is_enough),
+  SCENARIO(what_was_sent_arrives),
+  SCENARIO(a_thousand_connections_leave_nothing),
+};
+MAIN(all)

@@ -1,0 +1,84 @@
+//! How connections end, by themselves and by the host.
+
+mod harness;
+use harness::{c_program, misbehave, scenario, scenario_of, under_valgrind};
+
+#[track_caller]
+fn run(name: &str, steps: &[&str]) {
+    scenario("ending", name, &misbehave(steps));
+}
+
+const LAST_WORDS: [&str; 3] = ["recv:2", "notify:last-words", "stderr:last words"];
+
+#[test]
+fn a_failing_exit_is_told_with_its_status() {
+    run("exits_with_status_3", &[&LAST_WORDS[..], &["exit:3"]].concat());
+}
+
+#[test]
+fn an_exit_that_closes_stdout_is_told_too() {
+    run("exits_with_status_0", &[&LAST_WORDS[..], &["exit:0"]].concat());
+}
+
+#[test]
+fn a_crash_is_told_with_its_signal() {
+    run("dies_of_a_signal", &[&LAST_WORDS[..], &["abort"]].concat());
+}
+
+#[test]
+fn a_closed_stdout_is_the_end() {
+    run("closes_its_stdout", &[&LAST_WORDS[..], &["close-stdout"]].concat());
+}
+
+#[test]
+fn a_closed_stdin_is_the_end() {
+    run("closes_its_stdin", &["close-stdin", "notify:closed", "sleep-forever"]);
+}
+
+#[test]
+fn a_crash_ends_it_though_a_helper_holds_stdout() {
+    run("a_helper_holds_stdout", &["sh:setsid sleep 300 2>&1 &", "recv", "exit:3"]);
+}
+
+#[test]
+fn a_server_outlives_its_launcher() {
+    let server = misbehave(&["notify:up", "echo-loop"]);
+    let quoted: Vec<_> = server.iter().map(|item| format!("'{item}'")).collect();
+    let launch = format!("exec 3<&0; {} <&3 & exit 0", quoted.join(" "));
+    let argv = ["sh".to_owned(), "-c".to_owned(), launch];
+    scenario("ending", "a_launcher_leaves_the_server", &argv);
+}
+
+#[test]
+fn a_server_that_ignores_eof_gets_sigterm() {
+    run("needs_sigterm", &["ignore-eof", "notify:ready"]);
+}
+
+#[test]
+fn a_server_that_ignores_sigterm_gets_sigkill() {
+    run("needs_sigkill", &["ignore-eof", "ignore-term", "notify:ready"]);
+}
+
+#[test]
+fn a_close_makes_all_threads_return() {
+    run("a_close_makes_all_threads_return", &["recv:1000"]);
+}
+
+#[test]
+fn free_alone_is_enough() {
+    run("free_alone_is_enough", &["recv"]);
+}
+
+#[test]
+fn what_was_sent_before_the_close_arrives() {
+    let count = "sleep 0.1; wc -l >&2".to_owned();
+    scenario("ending", "what_was_sent_arrives", &["sh".to_owned(), "-c".to_owned(), count]);
+}
+
+#[test]
+fn a_thousand_connections_leave_no_thread_descriptor_or_child() {
+    let cycles = if under_valgrind() { "50" } else { "1000" };
+    let program = c_program("ending").env("CYCLES", cycles);
+    let server = misbehave(&["echo-loop"]);
+    scenario_of(program, "a_thousand_connections_leave_nothing", &server);
+}

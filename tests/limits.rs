@@ -1,0 +1,95 @@
+//! Servers that say too much, read too little, or never answer.
+
+use std::time::Duration;
+
+mod harness;
+use harness::{c_program, misbehave, scenario_of, under_valgrind};
+
+/// In one build: most of these take a second, or much memory.
+#[track_caller]
+fn run(name: &str, steps: &[&str]) {
+    run_server(name, &misbehave(steps));
+}
+
+#[track_caller]
+fn run_server(name: &str, server: &[String]) {
+    let mut program = c_program("limits");
+    if under_valgrind() {
+        program = program.env("UNCOUNTED", "1");
+    }
+    scenario_of(program, name, server);
+}
+
+/// So much that valgrind would take minutes.
+#[track_caller]
+fn run_fast(name: &str, steps: &[&str]) {
+    let program = c_program("limits").never_under_valgrind();
+    scenario_of(program.timeout(Duration::from_secs(120)), name, &misbehave(steps));
+}
+
+#[test]
+fn a_result_of_300_mb_arrives_whole() {
+    run_fast("a_big_result_arrives_whole", &["request", "big:314572800", "echo-loop"]);
+}
+
+#[test]
+fn a_result_over_the_limit_ends_the_connection() {
+    run_fast("too_big_by_default", &["request", "big:314572800"]);
+}
+
+#[test]
+fn a_line_that_never_ends_ends_the_connection() {
+    run_fast("too_big_by_default", &["request", "endless:314572800", "sleep-forever"]);
+}
+
+#[test]
+fn a_content_length_over_the_limit_ends_the_connection() {
+    run_fast("too_big_by_header", &["lsp", "request", "big:314572800"]);
+}
+
+#[test]
+fn the_limit_of_a_message_is_exact_both_ways() {
+    run("max_message_is_exact", &["request", "big:1000", "request", "big:1001"]);
+}
+
+#[test]
+fn a_server_that_never_reads_blocks_nobody() {
+    run("a_server_that_never_reads", &["never-read"]);
+}
+
+#[test]
+fn a_server_that_reads_late_gets_everything() {
+    run("a_late_reader_gets_everything", &["count-loop"]);
+}
+
+#[test]
+fn a_flood_waits_for_the_host_and_loses_nothing() {
+    run_fast("a_flood_waits_for_the_host", &["flood:300000", "echo-loop"]);
+}
+
+#[test]
+fn a_flood_is_bounded_in_bytes_too() {
+    run("a_flood_is_bounded_in_bytes", &["flood:5000:10000"]);
+}
+
+#[test]
+fn one_message_always_fits_an_empty_queue() {
+    run("one_message_always_fits", &["flood:3:100000"]);
+}
+
+#[test]
+fn a_close_amid_a_flood_counts_what_it_discards() {
+    run("a_close_amid_a_flood", &["flood:50000"]);
+}
+
+#[test]
+fn a_peer_that_only_asks_cannot_fill_the_memory() {
+    let line = r#"{"id":1,"method":"a-request-without-any-sense-behind-it"}"#;
+    let argv = ["sh".to_owned(), "-c".to_owned(), format!("yes '{line}'")];
+    run_server("a_peer_that_only_asks", &argv);
+}
+
+#[test]
+fn sixty_four_threads_get_their_own_answers() {
+    run("many_threads_call_at_once", &["echo-loop"]);
+}
