@@ -115,17 +115,23 @@ static const char *blob(size_t size, int is_objects) {
   return text;
 }
 
+static int has(const char *message, size_t length, const char *text) {
+  return memmem(message, length, text, strlen(text)) != NULL;
+}
+
 static int is(const char *method, const char *name) {
   return method && strncmp(method, name, strlen(name)) == 0;
 }
 
 static void answer(const char *message, size_t length) {
   const char *id = member(message, length, "id"), *method = member(message, length, "method");
-  const char *size = member(message, length, "size"), *name = member(message, length, "name");
+  const char *size = member(message, length, "size");
   size_t bytes = size ? strtoul(size, NULL, 10) : 0;
   int is_tool = is(method, "\"tools/call\"");
   if (!id) return;
-  if (is(is_tool ? name : method, "\"flood\""))
+  /* The name of a tool: there may be other names in the envelope. */
+  int is_flood = is_tool ? has(message, length, "\"flood\"") : is(method, "\"flood\"");
+  if (is_flood)
     for (size_t n = 0; n < bytes; n++) say(NOTIFICATION, sizeof NOTIFICATION - 1, "", 0, "");
 
   char head[NEAR];
@@ -136,16 +142,13 @@ static void answer(const char *message, size_t length) {
     const char *kind = member(message, length, "kind");
     say(head, at, blob(bytes, is(kind, "\"objects\"")), bytes, "}");
   } else if (is_tool) {
-    int is_blob = is(name, "\"blob\"") && bytes >= 2;
+    int is_blob = !is_flood && bytes >= 2;
     at += (size_t)sprintf(head + at, "{\"content\":[{\"type\":\"text\",\"text\":");
     say(head, at, is_blob ? blob(bytes, 0) : "\"\"", is_blob ? bytes : 2, "}]}}");
   } else if (is(method, "\"initialize\"")) {
-    const char *version = member(message, length, "protocolVersion");
-    int width = version ? (int)strcspn(version + 1, "\"") + 2 : 2;
-    at += (size_t)sprintf(head + at,
-                          "{\"capabilities\":{\"tools\":{},\"logging\":{}},\"serverInfo\":"
-                          "{\"name\":\"bench\",\"version\":\"1\"},\"protocolVersion\":%.*s}",
-                          width, version ? version : "\"\"");
+    at += (size_t)sprintf(head + at, "{\"capabilities\":{\"tools\":{},\"logging\":{}},\"serverInfo\":"
+                                     "{\"name\":\"bench\",\"version\":\"1\"},"
+                                     "\"protocolVersion\":\"2025-06-18\"}");
     say(head, at, "", 0, "}");
   } else if (is(method, "\"tools/list\"")) {
     at += (size_t)sprintf(head + at, "{\"tools\":[{\"name\":\"blob\",\"inputSchema\":{\"type\":"

@@ -109,7 +109,7 @@ CLIENTS = {
 def measure(command, has_headers):
     arguments = ["--content-length"] if has_headers else []
     pinned = [] if os.environ.get("ANY_CORE") else ["taskset", "-c", str(max(os.sched_getaffinity(0)))]
-    return json.loads(run(*pinned, *command, SERVER, *arguments, timeout=300))
+    return json.loads(run(*pinned, *command, SERVER, *arguments, timeout=60))
 
 
 def thousands(calls):
