@@ -288,7 +288,7 @@ const char *leash_last_error(void);
  * ...); 0 if there is none. Same lifetime as leash_last_error. Any thread; never fails. */
 int leash_last_os_error(void);
 
-/* Start a connection. argv: NULL-terminated, argv[0] looked up in the child's PATH (after
+/* Start a connection. argv: NULL-terminated, `argv[0]` looked up in the child's PATH (after
  * ENV; a name with a slash, and relative PATH entries, after CWD), no shell, run in its own
  * session and process group; or NULL to dial LEASH_OPT_URL. opts may be NULL with argv.
  *
@@ -317,11 +317,19 @@ int leash_connect(const char *const *argv,
                   struct leash_conn **out);
 
 /* leash_connect to the environment id of a codex environments.toml at path (id NULL: the
- * file's default; path NULL: the url in CODEX_EXEC_SERVER_URL). The file gives program,
- * args, env and cwd, or url; opts gives the rest and may not give the same. timeout_ms -1
- * means the file's connect_timeout_sec.
+ * file's default; path NULL: the url in CODEX_EXEC_SERVER_URL, whose id is "remote"; the
+ * value `none` disables it). The file gives program, args, env and cwd, or url; a relative
+ * cwd is relative to the file's folder. opts (may be NULL) gives the rest and may not give the
+ * same: of LEASH_OPT_ENV, no variable that the file gives. timeout_ms -1 means the file's
+ * connect_timeout_sec, 10 s unless the file says. The file and the environment are read here,
+ * on the calling thread. All else as leash_connect. Any thread.
  *
- * LEASH_E_UNSUPPORTED: this build reads no environments.
+ * LEASH_E_INVALID: unreadable or invalid file (leash_last_os_error has the errno: ENOENT,
+ * EACCES, EISDIR; EINVAL for what is not a regular file, EILSEQ for what is not UTF-8, EFBIG
+ * over 1 MiB; else 0 and the text names file, line and key, but no value of args, env or
+ * url), unknown or disabled id, no default, CODEX_EXEC_SERVER_URL not set, conflict with
+ * opts. LEASH_E_UNSUPPORTED: `local`, which has no server, and a url where the build has no
+ * WebSocket. Otherwise as leash_connect. *out is NULL then.
  *
  * Safety: As for leash_connect; path and id are NULL or NUL-terminated. */
 int leash_connect_env(const char *path,
@@ -332,10 +340,15 @@ int leash_connect_env(const char *path,
 
 /* What a file of environments holds, as JSON without secrets: {"default":"a",
  * "environments":[{"id":"a","kind":"stdio"|"url","connect_timeout_sec":10,
- * "initialize_timeout_sec":10}]}. *len gets its length; at most cap bytes with a final NUL
- * go to buf; LEASH_E_TOO_BIG when they do not fit.
+ * "initialize_timeout_sec":10}]}, in the file's order. default is null when the file has
+ * none, and may be "local". Both limits are always there; initialize_timeout_sec is for you:
+ * the library sends no initialize. path NULL: as for leash_connect_env. Connects to nothing.
+ * Any thread.
  *
- * LEASH_E_UNSUPPORTED: this build reads no environments.
+ * *len gets the length, without the NUL. At most cap bytes with a final NUL go to buf;
+ * LEASH_E_TOO_BIG when they do not fit: then *len is set all the same, and buf is "" unless
+ * cap is 0. So cap 0 (buf may be NULL) asks for the length. LEASH_E_INVALID as for
+ * leash_connect_env, with *len 0. LEASH_E_FORKED.
  *
  * Safety: path is NULL or NUL-terminated; buf can be written for cap bytes; len can be written. */
 int leash_env_list(const char *path, char *buf, size_t cap, size_t *len);

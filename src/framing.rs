@@ -4,6 +4,7 @@
 use memchr::memchr;
 
 use crate::error::{Code, Error, Result};
+use crate::spare;
 
 /// How messages follow each other on a byte stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,7 +36,7 @@ const HEADERS_MAX: usize = 8 * 1024;
 
 /// Cuts a byte stream into messages.
 ///
-/// Append what arrives to [`Decoder::room`], then call [`Decoder::next`] until
+/// Append what arrives to [`Decoder::room`], then call [`Decoder::next_piece`] until
 /// it says `None`.
 pub struct Decoder {
     buffer: Vec<u8>,
@@ -91,7 +92,7 @@ impl Decoder {
     ///
     /// `TooBig`: a message or line is over the limit. `Protocol`: a bad header
     /// block. After an error the stream cannot go on.
-    pub fn next(&mut self) -> Result<Option<Piece>> {
+    pub fn next_piece(&mut self) -> Result<Option<Piece>> {
         loop {
             match self.state {
                 State::Line => {
@@ -279,10 +280,7 @@ fn without_cr(line: &[u8]) -> usize {
 }
 
 fn copy(bytes: &[u8]) -> Result<Vec<u8>> {
-    let mut copy = Vec::new();
-    copy.try_reserve_exact(bytes.len()).map_err(|_| no_memory())?;
-    copy.extend_from_slice(bytes);
-    Ok(copy)
+    spare::copy(bytes).map_err(|_| no_memory())
 }
 
 fn no_memory() -> Error {
@@ -313,7 +311,7 @@ mod tests {
         for to in cuts.iter().copied().chain([bytes.len()]) {
             decoder.room()?.extend_from_slice(&bytes[from..to]);
             from = to;
-            while let Some(piece) = decoder.next()? {
+            while let Some(piece) = decoder.next_piece()? {
                 pieces.push(piece);
             }
         }
@@ -382,7 +380,7 @@ mod tests {
     fn a_claimed_length_allocates_nothing() {
         let mut decoder = Decoder::new(Framing::ContentLength, usize::MAX);
         decoder.room().unwrap().extend_from_slice(b"Content-Length: 99999999999\r\n\r\n");
-        assert_eq!(decoder.next().unwrap(), None);
+        assert_eq!(decoder.next_piece().unwrap(), None);
         assert!(decoder.room().unwrap().capacity() <= 2 * CHUNK);
     }
 
@@ -393,9 +391,9 @@ mod tests {
         room.resize(HAND_OVER, b'x');
         room.extend_from_slice(b"\nnext\n");
         let place = room.as_ptr();
-        let Some(Piece::Message(large)) = decoder.next().unwrap() else { panic!() };
+        let Some(Piece::Message(large)) = decoder.next_piece().unwrap() else { panic!() };
         assert_eq!((large.as_ptr(), large.len()), (place, HAND_OVER));
-        assert_eq!(decoder.next().unwrap(), Some(message("next")));
+        assert_eq!(decoder.next_piece().unwrap(), Some(message("next")));
     }
 
     proptest! {

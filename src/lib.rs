@@ -3,6 +3,7 @@
 //! ARCHITECTURE.md shows how a byte travels through the modules below.
 
 pub mod connection;
+pub mod environments;
 pub mod error;
 pub mod events;
 #[allow(unsafe_code, reason = "the border to C; each function checks what it is given")]
@@ -13,6 +14,7 @@ pub mod options;
 pub mod process;
 mod runtime;
 pub mod session;
+mod spare;
 #[allow(unsafe_code, reason = "system calls; each wrapper is safe to call")]
 pub mod sys;
 pub mod transport;

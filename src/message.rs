@@ -10,6 +10,7 @@ mod write;
 
 pub use write::{Outgoing, Protocol, check_params, check_value};
 
+use crate::spare;
 use scan::{Members, Span};
 
 /// One message of the peer, as it came.
@@ -190,6 +191,12 @@ impl Frame {
     /// Its bytes as they came.
     pub fn into_bytes(self) -> Vec<u8> {
         self.bytes
+    }
+}
+
+impl Drop for Payload {
+    fn drop(&mut self) {
+        spare::keep(std::mem::take(&mut self.0.bytes));
     }
 }
 

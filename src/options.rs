@@ -192,36 +192,49 @@ impl Options {
     /// Check what a connection to a child process cannot use: a setting that
     /// would be ignored, perhaps a secret, is a mistake worth telling.
     pub fn check_for_process(&self) -> Result<()> {
-        let misplaced = [
-            ("LEASH_OPT_URL", self.url.is_some()),
-            ("LEASH_OPT_BEARER", self.bearer.is_some()),
-            ("LEASH_OPT_CA_FILE", self.ca_file.is_some()),
-            ("LEASH_OPT_CERT_FILE", self.cert_file.is_some()),
-            ("LEASH_OPT_KEY_FILE", self.key_file.is_some()),
-            ("LEASH_OPT_HEADERS", !self.headers.is_empty()),
-        ];
-        refuse(&misplaced, "is for a WebSocket, but argv was given")
+        refuse(self.only_for_url(), "is for a WebSocket, but argv was given")
     }
 
     /// Check what a connection to a URL cannot use.
     pub fn check_for_url(&self) -> Result<()> {
-        let misplaced = [
-            ("LEASH_OPT_CWD", self.cwd.is_some()),
-            ("LEASH_OPT_ENV", !self.env.is_empty()),
-            ("LEASH_OPT_ENV_CLEAR", self.env_clear),
-        ];
-        refuse(&misplaced, "is for a child process, but argv is NULL")?;
+        refuse(self.only_for_process(), "is for a child process, but argv is NULL")?;
         let is_authorization = |header: &Secret| names(header, "authorization");
         if self.bearer.is_some() && self.headers.iter().any(is_authorization) {
             return Err(invalid("LEASH_OPT_BEARER and LEASH_OPT_HEADERS both give Authorization"));
         }
         Ok(())
     }
+
+    /// A setting that is of no use to a child process.
+    pub(crate) fn only_for_url(&self) -> Option<&'static str> {
+        first(&[
+            ("LEASH_OPT_URL", self.url.is_some()),
+            ("LEASH_OPT_BEARER", self.bearer.is_some()),
+            ("LEASH_OPT_CA_FILE", self.ca_file.is_some()),
+            ("LEASH_OPT_CERT_FILE", self.cert_file.is_some()),
+            ("LEASH_OPT_KEY_FILE", self.key_file.is_some()),
+            ("LEASH_OPT_HEADERS", !self.headers.is_empty()),
+        ])
+    }
+
+    /// A setting that is of no use to a URL.
+    pub(crate) fn only_for_process(&self) -> Option<&'static str> {
+        first(&[
+            ("LEASH_OPT_CWD", self.cwd.is_some()),
+            ("LEASH_OPT_ENV", !self.env.is_empty()),
+            ("LEASH_OPT_ENV_CLEAR", self.env_clear),
+        ])
+    }
 }
 
-fn refuse(settings: &[(&str, bool)], why: &str) -> Result<()> {
-    match settings.iter().find(|(_, is_set)| *is_set) {
-        Some((name, _)) => Err(invalid(format!("{name} {why}"))),
+/// The first setting that is set.
+fn first(settings: &[(&'static str, bool)]) -> Option<&'static str> {
+    settings.iter().find(|(_, is_set)| *is_set).map(|(name, _)| *name)
+}
+
+fn refuse(misplaced: Option<&str>, why: &str) -> Result<()> {
+    match misplaced {
+        Some(name) => Err(invalid(format!("{name} {why}"))),
         None => Ok(()),
     }
 }

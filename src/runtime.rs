@@ -6,6 +6,7 @@
 
 use std::collections::HashMap;
 use std::io;
+use std::os::fd::AsRawFd;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::thread;
@@ -95,6 +96,8 @@ impl Runtime {
         thread::Builder::new()
             .name("leash-io".to_owned())
             .spawn(move || tokio.block_on(std::future::pending::<()>()))?;
+        // From here on the runtime lives as long as the process.
+        sys::fork::own_watchers_of(shared.poller.descriptor().as_raw_fd());
         Ok(Self { handle, shared })
     }
 

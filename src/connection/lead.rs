@@ -286,7 +286,7 @@ impl Shared {
     fn take_messages(&self, reader: &mut Reader) -> Result<usize> {
         let mut taken = 0;
         while reader.held() > 0 && !self.is_full() {
-            let Some(piece) = reader.next()? else { break };
+            let Some(piece) = reader.next_piece()? else { break };
             self.receive(piece);
             taken += 1;
         }

@@ -17,6 +17,7 @@ use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use crate::environments::{Environments, Plan};
 use crate::error::{Code, Error, Result};
 use crate::message::{self, Outgoing};
 use crate::options::Options;
@@ -63,6 +64,24 @@ impl Connection {
                 Err(Error::new(Code::Invalid, "argv is NULL and LEASH_OPT_URL is not set"))
             }
         }
+    }
+
+    /// Connect to the environment `id` of the file at `path`, as
+    /// [`Environments`] finds it, with `options` for the rest. Without a limit
+    /// the environment's own holds.
+    ///
+    /// As [`Connection::open`]; `Invalid`: also for the file, the id, and
+    /// options that the environment sets. `Unsupported`: it is the host itself.
+    pub fn open_environment(
+        path: Option<&str>,
+        id: Option<&str>,
+        options: &Options,
+        limit: Option<Duration>,
+    ) -> Result<Self> {
+        let Plan { argv, options, limit: own } =
+            Environments::load(path)?.find(id)?.plan(options)?;
+        let argv = argv.as_ref().map(|argv| argv.iter().map(|item| &**item).collect::<Vec<_>>());
+        Self::open(argv.as_deref(), &options, Some(limit.unwrap_or(own)))
     }
 
     /// Launch `argv` and wait up to `limit` until the program was executed.

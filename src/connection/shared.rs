@@ -17,7 +17,7 @@ use crate::error::{Code, Error, Result};
 use crate::events::{Body, Closed, Event, Outcome, Queue, Text};
 use crate::framing::Piece;
 use crate::message::{self, Frame, Kind, Outgoing, Parsed, Protocol};
-use crate::session::{CallId, IdMap, Session};
+use crate::session::{CallId, Session};
 use crate::sys::park::Bell;
 
 /// How much of an unwanted message is shown.
@@ -46,7 +46,7 @@ pub(super) struct State {
     pub pid: Option<i32>,
     pub calls: Session<Call>,
     /// Responses for which a thread is waiting.
-    pub answers: IdMap<Event>,
+    answers: Vec<(CallId, Event)>,
     pub queue: Queue,
     deadlines: Deadlines,
     pub reading: Reading<Input, Bell>,
@@ -106,7 +106,7 @@ impl Shared {
             has_opened: false,
             pid: None,
             calls: Session::default(),
-            answers: IdMap::default(),
+            answers: Vec::new(),
             queue,
             deadlines: Deadlines::default(),
             reading: Reading::none(),
@@ -348,6 +348,12 @@ impl State {
         event
     }
 
+    /// Take the response of `id`, for which the calling thread waits.
+    pub fn take_answer(&mut self, id: CallId) -> Option<Event> {
+        let at = self.answers.iter().position(|(other, _)| *other == id)?;
+        Some(self.answers.swap_remove(at).1)
+    }
+
     /// Take the response of `id`, which no thread waited for when it came.
     pub fn take_response(&mut self, id: CallId) -> Option<Event> {
         self.queue.take_response(id)
@@ -402,7 +408,7 @@ impl State {
         match call.waiter {
             Some(waiter) => {
                 let event = self.queue.pass(body);
-                self.answers.insert(id, event);
+                self.answers.push((id, event));
                 waiter.ring();
             }
             None => self.queue.push(body),

@@ -110,7 +110,7 @@ impl Connection {
         let eagerness = if lead.leads() { Eagerness::Spin } else { Eagerness::Patient };
         let sleeper = Sleeper { bell, wants_events: false, eagerness };
         let slept = self.shared.wait_for(lead, sleeper, |state, is_late| {
-            if let Some(event) = state.answers.remove(&id) {
+            if let Some(event) = state.take_answer(id) {
                 return Look::Found(Ok(Some(event)));
             }
             // A stall that began before this wait begins with it.
@@ -128,7 +128,7 @@ impl Connection {
             Look::Nothing { until: first(until, stall) }
         });
         slept.unwrap_or_else(|interrupted| {
-            self.shared.update(|state| match state.answers.remove(&id) {
+            self.shared.update(|state| match state.take_answer(id) {
                 Some(event) => Ok(Some(event)),
                 None => {
                     end(state);

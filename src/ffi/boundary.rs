@@ -3,6 +3,7 @@
 
 use std::cell::RefCell;
 use std::ffi::{CStr, CString, c_char, c_int};
+use std::mem::MaybeUninit;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::ptr;
 use std::sync::Once;
@@ -162,6 +163,50 @@ pub(super) unsafe fn write<T>(pointer: *mut T, value: T) {
     if !pointer.is_null() {
         // SAFETY: not NULL, and writable by this function's contract.
         unsafe { pointer.write(value) };
+    }
+}
+
+/// The host's memory for a text of ours.
+///
+/// # Safety
+///
+/// `pointer` can be written for `capacity` bytes while the reference lives.
+pub(super) unsafe fn buffer<'a>(
+    pointer: *mut c_char,
+    capacity: usize,
+    name: &str,
+) -> Result<&'a mut [MaybeUninit<u8>]> {
+    if capacity == 0 {
+        return Ok(&mut []);
+    }
+    if pointer.is_null() {
+        return Err(Error::new(Code::Invalid, format!("{name} is NULL but has a size")));
+    }
+    if capacity > isize::MAX as usize {
+        return Err(Error::new(Code::Invalid, format!("the size of {name} is impossible")));
+    }
+    // SAFETY: not NULL, and writable by this function's contract; the size fits
+    // an allocation. Nothing is said of what is in there.
+    Ok(unsafe { std::slice::from_raw_parts_mut(pointer.cast(), capacity) })
+}
+
+/// Put `text` and a NUL there, or the NUL alone if both do not fit.
+pub(super) fn fill(buffer: &mut [MaybeUninit<u8>], text: &str) -> Result<()> {
+    let fits = text.len() < buffer.len();
+    let shown = if fits { text } else { "" };
+    for (place, byte) in buffer.iter_mut().zip(shown.bytes().chain([0])) {
+        place.write(byte);
+    }
+    match fits {
+        true => Ok(()),
+        false => Err(Error::new(
+            Code::TooBig,
+            format!(
+                "the text needs {} bytes with its NUL, and has {}",
+                text.len() + 1,
+                buffer.len()
+            ),
+        )),
     }
 }
 

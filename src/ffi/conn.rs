@@ -2,11 +2,15 @@
 
 use std::ffi::{c_char, c_int};
 
-use super::boundary::{borrow, json, limit, release, status, status_with, text, value, write};
+use super::boundary::{
+    borrow, buffer, fill, json, limit, optional, output, release, status, status_with, text, value,
+    write,
+};
 use super::enums::{LEASH_NONE, conn_field, leash_code};
-use super::event::leash_event;
+use super::event::{into_raw, leash_event};
 use super::opts::leash_opts;
 use crate::connection::{Connection, Event};
+use crate::environments::Environments;
 use crate::error::{Code, Error, Result};
 use crate::options::Options;
 use crate::session::CallId;
@@ -17,7 +21,7 @@ pub struct leash_conn {
     connection: Connection,
 }
 
-/// Start a connection. argv: NULL-terminated, argv[0] looked up in the child's PATH (after
+/// Start a connection. argv: NULL-terminated, `argv[0]` looked up in the child's PATH (after
 /// ENV; a name with a slash, and relative PATH entries, after CWD), no shell, run in its own
 /// session and process group; or NULL to dial LEASH_OPT_URL. opts may be NULL with argv.
 ///
@@ -63,11 +67,19 @@ pub unsafe extern "C" fn leash_connect(
 }
 
 /// leash_connect to the environment id of a codex environments.toml at path (id NULL: the
-/// file's default; path NULL: the url in CODEX_EXEC_SERVER_URL). The file gives program,
-/// args, env and cwd, or url; opts gives the rest and may not give the same. timeout_ms -1
-/// means the file's connect_timeout_sec.
+/// file's default; path NULL: the url in CODEX_EXEC_SERVER_URL, whose id is "remote"; the
+/// value `none` disables it). The file gives program, args, env and cwd, or url; a relative
+/// cwd is relative to the file's folder. opts (may be NULL) gives the rest and may not give the
+/// same: of LEASH_OPT_ENV, no variable that the file gives. timeout_ms -1 means the file's
+/// connect_timeout_sec, 10 s unless the file says. The file and the environment are read here,
+/// on the calling thread. All else as leash_connect. Any thread.
 ///
-/// LEASH_E_UNSUPPORTED: this build reads no environments.
+/// LEASH_E_INVALID: unreadable or invalid file (leash_last_os_error has the errno: ENOENT,
+/// EACCES, EISDIR; EINVAL for what is not a regular file, EILSEQ for what is not UTF-8, EFBIG
+/// over 1 MiB; else 0 and the text names file, line and key, but no value of args, env or
+/// url), unknown or disabled id, no default, CODEX_EXEC_SERVER_URL not set, conflict with
+/// opts. LEASH_E_UNSUPPORTED: `local`, which has no server, and a url where the build has no
+/// WebSocket. Otherwise as leash_connect. *out is NULL then.
 ///
 /// # Safety
 ///
@@ -80,17 +92,31 @@ pub unsafe extern "C" fn leash_connect_env(
     timeout_ms: i64,
     out: *mut *mut leash_conn,
 ) -> c_int {
-    let _ = (path, id, opts, timeout_ms);
+    let work = |out: &mut *mut leash_conn| {
+        // SAFETY: by this function's contract.
+        let (path, id, opts) =
+            unsafe { (optional(path, "path")?, optional(id, "id")?, opts.as_ref()) };
+        let defaults = Options::default();
+        let options = opts.map_or(&defaults, |opts| &opts.options);
+        let connection = Connection::open_environment(path, id, options, limit(timeout_ms)?)?;
+        *out = Box::into_raw(Box::new(leash_conn { connection }));
+        Ok(0)
+    };
     // SAFETY: by this function's contract.
-    unsafe { status_with(out, |_| Err(no_environments())) }
+    unsafe { status_with(out, work) }
 }
 
 /// What a file of environments holds, as JSON without secrets: {"default":"a",
 /// "environments":[{"id":"a","kind":"stdio"|"url","connect_timeout_sec":10,
-/// "initialize_timeout_sec":10}]}. *len gets its length; at most cap bytes with a final NUL
-/// go to buf; LEASH_E_TOO_BIG when they do not fit.
+/// "initialize_timeout_sec":10}]}, in the file's order. default is null when the file has
+/// none, and may be "local". Both limits are always there; initialize_timeout_sec is for you:
+/// the library sends no initialize. path NULL: as for leash_connect_env. Connects to nothing.
+/// Any thread.
 ///
-/// LEASH_E_UNSUPPORTED: this build reads no environments.
+/// *len gets the length, without the NUL. At most cap bytes with a final NUL go to buf;
+/// LEASH_E_TOO_BIG when they do not fit: then *len is set all the same, and buf is "" unless
+/// cap is 0. So cap 0 (buf may be NULL) asks for the length. LEASH_E_INVALID as for
+/// leash_connect_env, with *len 0. LEASH_E_FORKED.
 ///
 /// # Safety
 ///
@@ -102,8 +128,18 @@ pub unsafe extern "C" fn leash_env_list(
     cap: usize,
     len: *mut usize,
 ) -> c_int {
-    let _ = (path, buf, cap, len);
-    status(|| Err(no_environments()))
+    // SAFETY: NULL or writable, by this function's contract.
+    unsafe { write(len, 0) };
+    status(|| {
+        // SAFETY: by this function's contract.
+        let len = unsafe { output(len, "len") }?;
+        // SAFETY: as above.
+        let (path, buf) = unsafe { (optional(path, "path")?, buffer(buf, cap, "buf")?) };
+        let list = Environments::load(path)?.list();
+        *len = list.len();
+        fill(buf, &list)?;
+        Ok(0)
+    })
 }
 
 /// Descriptor for poll/epoll/kqueue: readable exactly while leash_poll(c, 0, ..) would not
@@ -402,7 +438,7 @@ unsafe fn conn<'a>(c: *const leash_conn) -> Result<&'a Connection> {
 fn give(out: &mut *mut leash_event, event: Option<Event>) -> c_int {
     match event {
         Some(event) => {
-            *out = Box::into_raw(Box::new(leash_event { event }));
+            *out = into_raw(event);
             1
         }
         None => 0,
@@ -436,8 +472,4 @@ fn call_limit(timeout_ms: i64) -> Result<Option<std::time::Duration>> {
         0 => Err(Error::new(Code::Invalid, "a call needs time: timeout_ms is 0")),
         _ => limit(timeout_ms),
     }
-}
-
-fn no_environments() -> Error {
-    Error::new(Code::Unsupported, "this build reads no environments")
 }

@@ -1,6 +1,8 @@
 //! Events.
 
+use std::cell::RefCell;
 use std::ffi::{c_char, c_int};
+use std::mem::MaybeUninit;
 use std::ptr;
 
 use super::boundary::{borrow, json, release, status, text, value, write};
@@ -10,6 +12,41 @@ use crate::connection::Event;
 /// One thing that arrived.
 pub struct leash_event {
     pub(super) event: Event,
+}
+
+/// Memory of events, in the boxes in which the host will hold them.
+#[expect(clippy::vec_box, reason = "what is kept is the boxes")]
+type Spare = Vec<Box<MaybeUninit<leash_event>>>;
+
+// Events come and go with each call; a thread keeps the memory of some.
+thread_local!(static SPARE: RefCell<Spare> = const { RefCell::new(Vec::new()) });
+
+/// How many a thread keeps.
+const KEPT: usize = 32;
+
+/// Give an event to the host, who frees it.
+pub(super) fn into_raw(event: Event) -> *mut leash_event {
+    let spare = SPARE.try_with(|spare| spare.borrow_mut().pop()).ok().flatten();
+    let memory = spare.unwrap_or_else(Box::new_uninit);
+    Box::into_raw(Box::write(memory, leash_event { event }))
+}
+
+/// Drop the event, and keep its memory.
+fn recycle(event: Box<leash_event>) {
+    let memory = Box::into_raw(event).cast::<MaybeUninit<leash_event>>();
+    // SAFETY: the memory holds an event, and is owned here, under its other
+    // type, which has the same layout; after the drop nothing calls it one.
+    let memory = unsafe {
+        (*memory).assume_init_drop();
+        Box::from_raw(memory)
+    };
+    // A thread that is ending keeps nothing.
+    let _ = SPARE.try_with(|spare| {
+        let mut spare = spare.borrow_mut();
+        if spare.len() < KEPT {
+            spare.push(memory);
+        }
+    });
 }
 
 /// Answer a REQUEST event; never blocks. result is any JSON of len bytes (or LEASH_NUL); NULL
@@ -142,9 +179,9 @@ pub unsafe extern "C" fn leash_event_str(
 pub unsafe extern "C" fn leash_event_free(e: *mut leash_event) {
     release(|| {
         if !e.is_null() {
-            // SAFETY: from `Box::into_raw` in `give`, and freed once, by this
-            // function's contract.
-            drop(unsafe { Box::from_raw(e) });
+            // SAFETY: from `into_raw`, and freed once, by this function's
+            // contract.
+            recycle(unsafe { Box::from_raw(e) });
         }
     });
 }

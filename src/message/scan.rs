@@ -275,10 +275,8 @@ impl<'a> Scanner<'a> {
             self.at += 1;
             match byte {
                 b'"' => self.at = string_end(self.bytes, self.at)?,
-                b'{' | b'[' | b'}' | b']' => {
-                    if open.follow(byte)? {
-                        return Some(Span { start, end: self.at });
-                    }
+                b'{' | b'[' | b'}' | b']' if open.follow(byte)? => {
+                    return Some(Span { start, end: self.at });
                 }
                 _ => {}
             }
@@ -485,7 +483,7 @@ impl Brackets {
     }
 
     fn push(&mut self, object: bool) {
-        if self.depth > 0 && self.depth % 64 == 0 {
+        if self.depth > 0 && self.depth.is_multiple_of(64) {
             self.far.push(self.near);
         }
         self.near = self.near << 1 | u64::from(object);
@@ -497,7 +495,7 @@ impl Brackets {
         self.depth = self.depth.checked_sub(1)?;
         let object = self.near & 1 == 1;
         self.near >>= 1;
-        if self.depth > 0 && self.depth % 64 == 0 {
+        if self.depth > 0 && self.depth.is_multiple_of(64) {
             self.near = self.far.pop()?;
         }
         Some(object)
@@ -512,7 +510,7 @@ mod tests {
     fn brackets_remember_their_kind_at_any_depth() {
         for depth in [1, 63, 64, 65, 127, 128, 129, 1000] {
             let mut open = Brackets::default();
-            let kind = |n: usize| n % 3 == 0;
+            let kind = |n: usize| n.is_multiple_of(3);
             (0..depth).for_each(|n| open.push(kind(n)));
             assert!((0..depth).rev().all(|n| open.pop() == Some(kind(n))), "{depth}");
             assert_eq!(open.pop(), None);

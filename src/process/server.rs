@@ -5,14 +5,16 @@ use std::fmt;
 use std::io::ErrorKind;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 use std::sync::Arc;
+use std::time::Instant;
 
 use super::reaper::Adopted;
 use super::report::{Label, Word};
 use super::sweep::Sweep;
 use super::{Report, Teardown};
 use crate::error::Error;
+use crate::sys::io::Woken;
 use crate::sys::wire::{self, Words};
-use crate::sys::{Fd, channel};
+use crate::sys::{self, Fd, channel};
 
 /// A server under its guard. Its descriptor is readable when
 /// [`next_report`](Self::next_report) has something to say, and for ever after
@@ -58,6 +60,15 @@ impl Server {
             self.ended = true;
         }
         Some(report)
+    }
+
+    /// Whether the server itself has ended, as far as can be known before the
+    /// guard says how.
+    pub fn has_exited(&self) -> bool {
+        self.process.as_ref().is_some_and(|process| {
+            let now = Some(Instant::now());
+            matches!(sys::io::wait_readable([Some(process.as_fd())], now), Ok(Woken::Ready(_)))
+        })
     }
 
     /// Begin a teardown with the graces given at launch. Close stdin, too, and

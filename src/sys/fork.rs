@@ -45,6 +45,35 @@ pub fn watch() -> io::Result<()> {
     }
 }
 
+/// Note as ours the descriptors of whoever watches `watched`: the runtime's
+/// own, which it does not tell. An epoll instance that watches a descriptor
+/// which nobody else knows can only be the runtime's, and all else that it
+/// watches at its beginning, too. Without /proc they stay open in a copy:
+/// close-on-exec, and of no use to it.
+pub fn own_watchers_of(watched: RawFd) {
+    for (fd, targets) in epoll_instances() {
+        if targets.contains(&watched) {
+            own(fd);
+            targets.into_iter().for_each(own);
+        }
+    }
+}
+
+/// Each epoll instance of this process, with what it watches: the `tfd:` lines
+/// of proc_pid_fdinfo(5).
+fn epoll_instances() -> Vec<(RawFd, Vec<RawFd>)> {
+    let entries = std::fs::read_dir("/proc/self/fdinfo").into_iter().flatten().flatten();
+    let instance = |entry: std::fs::DirEntry| {
+        let fd = entry.file_name().to_str()?.parse().ok()?;
+        let text = std::fs::read_to_string(entry.path()).ok()?;
+        let target =
+            |line: &str| line.strip_prefix("tfd:")?.split_whitespace().next()?.parse().ok();
+        let targets: Vec<_> = text.lines().filter_map(target).collect();
+        (!targets.is_empty()).then_some((fd, targets))
+    };
+    entries.filter_map(instance).collect()
+}
+
 /// Note that `fd` is ours.
 pub(super) fn own(fd: RawFd) {
     if let Some((index, bit)) = place(fd) {

@@ -51,8 +51,8 @@ impl Reader {
     }
 
     /// The next message that has been read whole.
-    pub fn next(&mut self) -> Result<Option<Piece>> {
-        self.decoder.next()
+    pub fn next_piece(&mut self) -> Result<Option<Piece>> {
+        self.decoder.next_piece()
     }
 
     /// The stream has ended: what is left of an unfinished message.

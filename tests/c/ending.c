@@ -3,6 +3,13 @@
 
 #include <dirent.h>
 
+/* The end of stdout comes before the exit that caused it, and on a busy machine long enough
+ * before to be taken for the reason. That the status is the reason is certain where a helper
+ * holds stdout: see a_helper_holds_stdout. */
+static void has_reason(const char *text, const char *why) {
+  if (!strstr(text, "closed its stdout")) CHECK_HAS(text, why);
+}
+
 /* A pending call, a wait in progress and a queued response, then the end by itself. */
 static void ended(char **server, int64_t status, int64_t code, int64_t number, const char *why) {
   leash_conn *c = start(server, NULL);
@@ -10,11 +17,11 @@ static void ended(char **server, int64_t status, int64_t code, int64_t number, c
   leash_event *e = (leash_event *)&e;
   CHECK_FAILS(leash_call(c, "y", NULL, 0, LONG, &e), LEASH_E_CLOSED);
   CHECK(e == NULL);
-  CHECK_HAS(leash_last_error(), why);
+  has_reason(leash_last_error(), why);
   CHECK_INT(leash_wait(c, id, LONG, &e), 1);
   CHECK_INT(num(e, LEASH_INT_STATUS), LEASH_E_CLOSED);
   CHECK_INT(num(e, LEASH_INT_TAG), 5);
-  CHECK_HAS(text(e), why);
+  has_reason(text(e), why);
   leash_event_free(e);
   SKIP(c, LEASH_EVENT_OPEN);
   /* Its last words come before the end. */
@@ -26,7 +33,7 @@ static void ended(char **server, int64_t status, int64_t code, int64_t number, c
   }
   CHECK_INT(words, 2);
   CHECK_INT(num(e, LEASH_INT_STATUS), status);
-  CHECK_HAS(text(e), why);
+  has_reason(text(e), why);
   CHECK_INT(num(e, LEASH_INT_EXIT_CODE), code);
   CHECK_INT(num(e, LEASH_INT_EXIT_SIGNAL), number);
   CHECK_INT(num(e, LEASH_INT_LEFT), 0);
