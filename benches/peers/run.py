@@ -1,0 +1,154 @@
+#!/usr/bin/env python3
+"""libleash beside what one would use instead, each against the same server in C.
+
+    benches/peers/run.py                    install, measure, print a table in Markdown
+    benches/peers/run.py libleash plain.py  some of them
+    ROUNDS=9 benches/peers/run.py           more rounds than 5
+    ANY_CORE=1 benches/peers/run.py         client and server are not kept on one core
+
+Everything is installed from the public registries into target/bench/peers, once; jsonrpc-glib
+needs apt and root. What cannot be installed is left out, and said. Clients take turns, each in
+a process of its own; a figure is the median of the rounds. All figures go to
+target/bench/peers.json, too.
+"""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from statistics import median
+
+HERE = Path(__file__).resolve().parent
+ROOT = HERE.parent.parent
+TARGET = Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target"))
+WORK = TARGET / "bench" / "peers"
+LIBRARY = TARGET / "release"
+SERVER = WORK / "server"
+MCP, VSCODE, RMCP, GLIB = "2.3.0", "10.0.0", "3.9.0", "libjsonrpc-glib-1.0-dev"
+
+
+def run(*command, **options):
+    done = subprocess.run([str(part) for part in command], capture_output=True, text=True, **options)
+    if done.returncode:
+        raise RuntimeError(f"{Path(str(command[0])).name} failed:\n{done.stderr[-1000:]}")
+    return done.stdout
+
+
+def c_program(source, name, *arguments):
+    run("cc", "-std=gnu99", "-D_GNU_SOURCE", "-Wall", "-Werror", "-O2", HERE / source, "-o", WORK / name, *arguments)
+    return [WORK / name]
+
+
+def server():
+    c_program("../floor/server.c", "server", "-static")
+
+
+def libleash():
+    run("cargo", "build", "--release", "--locked", "--lib", cwd=ROOT)
+    soname = WORK / "libleash.so.0"
+    soname.unlink(missing_ok=True)
+    soname.symlink_to(LIBRARY / "libleash.so")
+    return c_program("libleash.c", "libleash", f"-I{ROOT}/include", soname, f"-Wl,-rpath,{WORK}")
+
+
+def python_loop():
+    return [sys.executable, HERE / "plain.py"]
+
+
+def mcp_sdk():
+    venv = WORK / "venv"
+    if not (venv / "bin/pip").exists():
+        run(sys.executable, "-m", "venv", venv)
+    run(venv / "bin/pip", "install", "-q", f"mcp=={MCP}")
+    return [venv / "bin/python", HERE / "mcp_sdk.py"]
+
+
+def node_loop():
+    return [shutil.which("node") or "node", HERE / "plain.js"]
+
+
+def vscode():
+    if not (WORK / "node_modules/vscode-jsonrpc").exists():
+        (WORK / "package.json").write_text('{"private":true}')
+        run("npm", "install", "--prefix", WORK, f"vscode-jsonrpc@{VSCODE}")
+    # By node itself: a wrapper would be a second process.
+    os.environ["NODE_PATH"] = str(WORK / "node_modules")
+    return [shutil.which("node") or "node", HERE / "vscode.js"]
+
+
+def rmcp():
+    environment = dict(os.environ, CARGO_TARGET_DIR=str(WORK / "rmcp"))
+    run("cargo", "build", "--release", "--locked", cwd=HERE / "rmcp", env=environment)
+    return WORK / "rmcp/release/peer-rmcp"
+
+
+def glib():
+    package = "jsonrpc-glib-1.0"
+    if subprocess.run(["pkg-config", "--exists", package]).returncode:
+        run("apt-get", "install", "-y", "-q", "--no-install-recommends", GLIB, "pkg-config")
+    flags = run("pkg-config", "--cflags", "--libs", package).split()
+    return c_program("glib.c", "glib", *flags)
+
+
+# The Python binding and the WebSocket clients belong here when they are built.
+# Name, how it is installed and started, whether it wants Content-Length.
+CLIENTS = {
+    "libleash": ("libleash, from C", libleash, False),
+    "plain.py": ("Python, a loop by hand", python_loop, False),
+    "rmcp-current": (f"rmcp {RMCP}, current-thread", lambda: [rmcp(), "current"], False),
+    "rmcp": (f"rmcp {RMCP}, default runtime", lambda: [rmcp(), "default"], False),
+    "plain.js": ("node, by hand", node_loop, False),
+    "vscode": (f"vscode-jsonrpc {VSCODE}", vscode, True),
+    "glib": ("jsonrpc-glib 3.42", glib, True),
+    "mcp": (f"MCP Python SDK {MCP}", mcp_sdk, False),
+}
+
+
+def measure(command, has_headers):
+    arguments = ["--content-length"] if has_headers else []
+    pinned = [] if os.environ.get("ANY_CORE") else ["taskset", "-c", str(max(os.sched_getaffinity(0)))]
+    return json.loads(run(*pinned, *command, SERVER, *arguments, timeout=300))
+
+
+def thousands(calls):
+    return f"{calls / 1e3:.1f}k" if calls < 1e5 else f"{calls / 1e3:.0f}k"
+
+
+def main():
+    wanted = sys.argv[1:] or list(CLIENTS)
+    WORK.mkdir(parents=True, exist_ok=True)
+    server()
+    commands = {}
+    for name in wanted:
+        try:
+            commands[name] = CLIENTS[name][1]()
+        except (RuntimeError, OSError) as error:
+            print(f"left out: {name}: {error}", file=sys.stderr)
+    rounds = {name: [] for name in commands}
+    for number in range(int(os.environ.get("ROUNDS", "5"))):
+        print(f"round {number + 1}", file=sys.stderr)
+        for name, command in commands.items():
+            rounds[name].append(measure(command, CLIENTS[name][2]))
+
+    figures = {
+        name: {figure: median(each[figure] for each in taken) for figure in taken[0]}
+        for name, taken in rounds.items()
+    }
+    (WORK.parent / "peers.json").write_text(json.dumps({"figures": figures, "rounds": rounds}))
+    print("| client | p50 | slower than libleash | calls/s, 1, 8, 64 outstanding | 16 MB result | notifications/s |")
+    print("|---|--:|--:|--:|--:|--:|")
+    for name, f in figures.items():
+        times = "|"
+        if "libleash" in rounds and name != "libleash":
+            pairs = zip(rounds[name], rounds["libleash"])
+            times = f"{median(a['p50_us'] / b['p50_us'] for a, b in pairs):.1f}x |"
+        calls = ", ".join(thousands(f[f"calls_{n}"]) for n in (1, 8, 64))
+        print(
+            f"| {CLIENTS[name][0]} | {f['p50_us']:.1f} us | {times} {calls} | {f['large_ms']:,.0f} ms "
+            f"| {thousands(f['notifications'])} |"
+        )
+
+
+main()
