@@ -179,9 +179,10 @@ class Client(_Base):
     def _abandon(self, call: int) -> None:
         """Nobody will ask for this response."""
         connection = self._connection
-        if connection is not None and self._answers.pop(call, None) is None:
-            if quick.wait(connection.address, call, 0, byref(EventPointer())) != 1:
-                self._abandoned.add(call)
+        if connection is None or self._answers.pop(call, None) is not None:
+            return
+        if quick.wait(connection.address, call, 0, byref(EventPointer())) != 1:
+            self._abandoned.add(call)
 
     def _sweep(self) -> None:
         for call in list(self._abandoned):

@@ -274,11 +274,11 @@ class Inbox:
         self._events.append(event)
 
     def _drop_a_line(self) -> None:
-        for index, event in enumerate(self._events):
-            if isinstance(event, StderrLine):
+        for index, found in enumerate(self._events):
+            if isinstance(found, StderrLine):
                 del self._events[index]
                 self._lines -= 1
-                self._dropped += 1 + event.dropped
+                self._dropped += 1 + found.dropped
                 return
 
     def get(self) -> Optional[AnyEvent]:
