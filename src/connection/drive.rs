@@ -283,7 +283,8 @@ impl Driver {
     async fn next(&mut self, until: Option<Instant>) -> Happening {
         let deadline = self.shared.state().next_deadline();
         let until = until.into_iter().chain(deadline).min();
-        let may_read = self.may_read();
+        let may_hear = self.may_hear();
+        let may_read = may_hear && self.may_read();
         let Self { shared, reports, stdin, stdout, stderr, guard, .. } = self;
         // Output comes last: a flood of it must not hold up the rest.
         tokio::select! {
@@ -292,7 +293,7 @@ impl Driver {
             () = readable(reports), if matches!(guard, Guard::Watching) => Happening::Guard,
             () = at(until) => Happening::Time,
             () = has_room(stdin) => Happening::Room,
-            () = errors(stderr) => Happening::Errors,
+            () = errors(stderr), if may_hear => Happening::Errors,
             () = output(stdout), if may_read => Happening::Output,
         }
     }
@@ -302,6 +303,12 @@ impl Driver {
     /// be able to come to its end.
     fn may_read(&self) -> bool {
         self.is_ending() || !(self.shared.is_full() || self.shared.outbox().is_overdrawn())
+    }
+
+    /// OPEN is the first event, but the server may have printed before its
+    /// guard has told that it runs.
+    fn may_hear(&self) -> bool {
+        self.is_ending() || self.shared.state().has_opened
     }
 
     fn is_ending(&self) -> bool {
