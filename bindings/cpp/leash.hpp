@@ -324,14 +324,17 @@ class options {
   options &cwd(std::string_view v) & { return text(LEASH_OPT_CWD, v); }
   /// Over the inherited environment; once for each variable.
   options &env(std::string_view name, std::string_view value) & {
+    if (!is_name(name, '=')) return keep(misnamed());
     return add(LEASH_OPT_ENV, env_, joined(name, "=", value));
   }
   options &env_remove(std::string_view name) & {
+    if (!is_name(name, '=')) return keep(misnamed());
     return add(LEASH_OPT_ENV, env_, std::string(name));
   }
   options &env_clear(bool v = true) & { return number(LEASH_OPT_ENV_CLEAR, v); }
   /// Once for each header.
   options &header(std::string_view name, std::string_view value) & {
+    if (!is_name(name, ':')) return keep(misnamed());
     return add(LEASH_OPT_HEADERS, headers_, joined(name, ": ", value));
   }
   options &protocol(leash::protocol v) & { return number(LEASH_OPT_PROTOCOL, static_cast<int>(v)); }
@@ -390,6 +393,12 @@ class options {
   options &keep(leash::error e) {
     if (!error_) error_ = std::move(e);
     return *this;
+  }
+  static bool is_name(std::string_view name, char separator) {
+    return !name.empty() && name.find(separator) == std::string_view::npos;
+  }
+  static leash::error misnamed() {
+    return leash::error(code::invalid, "the name of a variable or header is empty or not one");
   }
   static std::string joined(std::string_view a, std::string_view between, std::string_view b) {
     std::string all(a);

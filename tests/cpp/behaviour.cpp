@@ -161,6 +161,8 @@ static void options_are_fluent_and_told_late() {
   auto refused = connection::try_open({demo}, bad);
   CHECK(!refused && refused.error().code() == code::invalid);
   CHECK(leash::options().cwd(std::string_view("a\0b", 3)).failure()->code() == code::invalid);
+  CHECK(leash::options().env("A=B", "c").failure()->code() == code::invalid);
+  CHECK(leash::options().env_remove("A=B").failure()->code() == code::invalid);
   CHECK(leash::options().header("A", "b\r\n").failure()->code() == code::invalid);
 }
 

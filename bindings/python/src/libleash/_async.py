@@ -228,11 +228,12 @@ class AsyncClient(_Base):
         """Events until `Closed`, which is the last one."""
         while True:
             try:
-                found = await self.poll()
+                # In a list, so that this frame does not hold what the loop has dropped.
+                taken = [await self.poll()]
             except ClosedError:
                 return
-            if found is not None:
-                yield found
+            if taken[0] is not None:
+                yield taken.pop()  # type: ignore[misc]
 
     def __aiter__(self) -> AsyncIterator[AnyEvent]:
         return self.events()

@@ -210,16 +210,18 @@ class Client(_Base):
     def events(self, timeout: Optional[float] = None) -> Iterator[AnyEvent]:
         """Events until `Closed`, which is the last one.
 
-        Ends early when none comes for `timeout` seconds.
+        Ends early when none comes for `timeout` seconds. A loop's variable keeps its event until
+        the next one has come: to refuse a Request at once, `del` it or use `reply_error`.
         """
         while not self._is_over or self._inbox:
             try:
-                event = self.poll(timeout)
+                # In a list, so that this frame does not hold what the loop has dropped.
+                taken = [self.poll(timeout)]
             except ClosedError:
                 return
-            if event is None:
+            if taken[0] is None:
                 return
-            yield event
+            yield taken.pop()  # type: ignore[misc]
 
     __iter__ = events
 

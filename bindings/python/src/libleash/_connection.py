@@ -9,7 +9,7 @@ import warnings
 import weakref
 from collections import deque
 from ctypes import byref, c_int64
-from typing import Any, Callable, Deque, Dict, List, Optional
+from typing import Any, Callable, Deque, Dict, List, Optional, TypeVar, overload
 
 from . import _abi
 from ._errors import CloseTimeout, InvalidError
@@ -30,6 +30,7 @@ DEFAULT_QUEUE = 4096
 _DEFAULT_GRACE = 2.0
 
 Handler = Callable[[Any], Any]
+H = TypeVar("H", bound=Handler)
 
 
 class Connection:
@@ -213,6 +214,12 @@ class _Base:
     def _open_connection(self) -> Connection:
         raise NotImplementedError
 
+    @overload
+    def on_request(self, method: str) -> Callable[[H], H]: ...
+
+    @overload
+    def on_request(self, method: str, handler: H) -> H: ...
+
     def on_request(self, method: str, handler: Optional[Handler] = None) -> Any:
         """Answer the peer's requests called `method` with what `handler(request)` returns.
 
@@ -220,6 +227,12 @@ class _Base:
         Without `handler` this is a decorator.
         """
         return _register(self._on_request, method, handler)
+
+    @overload
+    def on_notification(self, method: str) -> Callable[[H], H]: ...
+
+    @overload
+    def on_notification(self, method: str, handler: H) -> H: ...
 
     def on_notification(self, method: str, handler: Optional[Handler] = None) -> Any:
         """Give the peer's notifications called `method` to `handler(notification)`.

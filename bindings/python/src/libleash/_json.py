@@ -45,13 +45,20 @@ else:
     # orjson makes a float of an integer over 64 bits.
     _long_number = re.compile(rb"[0-9]{19}").search
 
+    _options = (
+        orjson.OPT_PASSTHROUGH_DATACLASS
+        | orjson.OPT_PASSTHROUGH_DATETIME
+        | orjson.OPT_PASSTHROUGH_SUBCLASS
+    )
+
     def _fast_dumps(value: Json) -> bytes:
         try:
-            encoded: bytes = orjson.dumps(value, option=orjson.OPT_PASSTHROUGH_SUBCLASS)
-            return encoded
+            encoded: bytes = orjson.dumps(value, option=_options)
         except TypeError:
             # Integers over 64 bits, subclasses, keys that are numbers, lone surrogates.
             return _dumps(value)
+        # It may have been a NaN, which is an error.
+        return _dumps(value) if b"null" in encoded else encoded
 
     def _fast_loads(text: bytes) -> Any:
         if _long_number(text):

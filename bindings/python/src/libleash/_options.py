@@ -77,6 +77,12 @@ class Options:
 
     def lists(self) -> Dict[int, List[str]]:
         lists = {}
+        for name in self.env or ():
+            if not name or "=" in name:
+                raise InvalidError("the name of a variable is not empty and has no =")
+        for name in self.headers or ():
+            if not name or ":" in name:
+                raise InvalidError("the name of a header is not empty and has no colon")
         if self.env:
             lists[_abi.LEASH_OPT_ENV] = [
                 name if value is None else f"{name}={value}" for name, value in self.env.items()
