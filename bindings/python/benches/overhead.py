@@ -98,7 +98,8 @@ async def loop(argv: List[str]) -> None:
             times.append((time.perf_counter_ns() - began) / 1000)
         print(f"asyncio, one        {statistics.median(times):7.1f} us")
 
-        longest = computed = 0.0
+        longest: float = 0.0
+        computed: float = 0.0
         stop = False
 
         async def watch() -> None:

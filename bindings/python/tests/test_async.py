@@ -269,13 +269,14 @@ def test_a_loop_that_runs_already_as_in_jupyter(demo: List[str]) -> None:
 def test_the_loop_has_its_turn_in_a_flood(misbehave: Misbehave) -> None:
     async def main() -> float:
         longest, seen = 0.0, 0
-        async with AsyncClient(misbehave("flood:20000", "recv"), **FAST) as client:
+        client = AsyncClient(misbehave("flood:20000", "recv"), **FAST)
 
-            def count(event: Notification) -> None:
-                nonlocal seen
-                seen += 1
+        @client.on_notification("flood")
+        def count(event: Notification) -> None:
+            nonlocal seen
+            seen += 1
 
-            client.on_notification("flood", count)
+        async with client:
             # What this thread computes: other programs may stop it for any time.
             last = time.thread_time()
             while seen < 20_000:

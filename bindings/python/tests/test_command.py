@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import pty
 import select
+import signal
 import subprocess
 import sys
 import time
@@ -97,7 +98,7 @@ def test_a_terminal_has_a_prompt_and_a_history(demo: List[str], tmp_path: Path) 
             seen += os.read(terminal, 4096).decode()
 
     try:
-        until("> ")
+        until(">")
         os.write(terminal, b"echo [41]\n")
         until("= [41]")
         # Ctrl-C ends a call, not the session.
@@ -109,6 +110,9 @@ def test_a_terminal_has_a_prompt_and_a_history(demo: List[str], tmp_path: Path) 
         until("= [42]")
         os.write(terminal, b"\x04")
         until("closed: ")
+    except BaseException:
+        os.kill(pid, signal.SIGKILL)
+        raise
     finally:
         _, status = os.waitpid(pid, 0)
         os.close(terminal)
