@@ -5,6 +5,7 @@ mod harness;
 
 use std::env;
 use std::ffi::OsString;
+use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -19,7 +20,7 @@ fn compilers() -> Vec<&'static str> {
     for name in missing {
         let required = env::var_os("LEASH_REQUIRE_PEERS").is_some_and(|v| v == "1");
         assert!(!required, "{name} is missing");
-        eprintln!("SKIPPED {name}: not installed");
+        let _ = writeln!(io::stderr(), "SKIPPED {name}: not installed");
     }
     assert!(!there.is_empty(), "no C++ compiler is installed");
     there
@@ -85,7 +86,7 @@ fn it_does_what_it_promises() {
     for compiler in compilers() {
         let out = behaves(compiler, "17", &["-std=c++17", "-ULEASH_NO_NLOHMANN"]);
         if !out.stdout.contains("nlohmann") {
-            eprintln!("SKIPPED nlohmann/json: the header is not installed");
+            let _ = writeln!(io::stderr(), "SKIPPED nlohmann/json: the header is not installed");
         }
         behaves(compiler, "2b", &["-std=c++2b", "-O2"]);
     }

@@ -115,14 +115,14 @@ async def loop(argv: List[str]) -> None:
 
         watcher = asyncio.ensure_future(watch())
         await asyncio.sleep(0)
-        began = time.perf_counter()
+        start = time.perf_counter()
         calls = []
         for n in range(10_000):
             calls.append(client.submit("echo", PARAMS))
             if n % 20 == 0:
                 await asyncio.sleep(0)
         results = await asyncio.gather(*calls)
-        took = time.perf_counter() - began
+        took = time.perf_counter() - start
         assert len(results) == 10_000 and all(result == PARAMS for result in results)
         stop = True
         await watcher
