@@ -28,6 +28,30 @@ fn the_quickstart_says_what_is_wrong() {
     assert!(out.stderr.contains("No such file or directory"), "{}", out.stderr);
 }
 
+#[test]
+fn the_short_one_drives_the_demo_server() {
+    for &build in builds() {
+        let program = Program::new(compile(&root().join("examples/hello.c"), build));
+        let out = program.arg(example("demo_server")).run();
+        out.assert_success();
+        assert!(out.stdout.contains("process/exited {\"exitCode\":3"), "{}", out.stdout);
+        out.assert_nothing_left();
+    }
+}
+
+#[test]
+fn the_readme_shows_the_examples_as_they_are() {
+    let readme = std::fs::read_to_string(root().join("README.md")).unwrap();
+    for (language, file) in
+        [("c", "hello.c"), ("cpp", "quickstart.cpp"), ("python", "quickstart.py")]
+    {
+        let code = std::fs::read_to_string(root().join("examples").join(file)).unwrap();
+        let block = format!("```{language}\n{}\n```", code.trim_end());
+        assert!(readme.contains(&block), "README.md shows another {file}");
+        assert!(code.lines().count() < 30, "{file} is no quick start any more");
+    }
+}
+
 #[track_caller]
 fn check(out: &Output) {
     out.assert_success();

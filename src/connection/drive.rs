@@ -119,7 +119,7 @@ impl Driver {
         self.hear_last_words().await;
         let end = self.end();
         let teardown = self.tear_down(&end).await;
-        self.drain();
+        self.drain().await;
         self.finish(end, teardown);
     }
 
@@ -234,11 +234,11 @@ impl Driver {
     }
 
     /// Read what the last processes have left in the pipes.
-    fn drain(&mut self) {
+    async fn drain(&mut self) {
         if !self.is_started {
             return;
         }
-        self.take_input();
+        self.wait_for_input().await;
         let mut read = 0;
         while let (Some(n), true) = (self.read_output(), read < LEFTOVER_MAX) {
             read += n;
@@ -313,6 +313,19 @@ impl Driver {
                 StreamEnd::Closed => Cause::StdoutEnded,
                 StreamEnd::Broken(error) => Cause::Broken(error),
             });
+        }
+    }
+
+    /// The thread that reads was told to stop; it may not have run since then.
+    async fn wait_for_input(&mut self) {
+        let patience = tokio::time::sleep(MARGIN);
+        tokio::pin!(patience);
+        self.take_input();
+        while self.input.is_none() && !self.has_stdout_ended() {
+            tokio::select! {
+                () = self.shared.driver.notified() => self.take_input(),
+                () = &mut patience => return,
+            }
         }
     }
 

@@ -140,9 +140,11 @@ impl Connection {
 
     pub(super) fn wait_open(&self, until: Option<Instant>) -> Result<()> {
         let opened = self.watch(until, |state| match &state.life {
+            // Whatever came after it opened is told by its events, even when
+            // this thread wakes up so late that it is over.
+            _ if state.has_opened => Some(Ok(())),
             Life::Closed { failed: Some(error), .. } => Some(Err(error.clone())),
-            // Whatever came after it opened is told by its events.
-            _ => state.has_opened.then_some(Ok(())),
+            _ => None,
         })?;
         opened
             .unwrap_or_else(|| Err(Error::new(Code::Timeout, "the server was not started in time")))

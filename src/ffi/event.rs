@@ -15,7 +15,6 @@ pub struct leash_event {
 }
 
 /// Memory of events, in the boxes in which the host will hold them.
-#[expect(clippy::vec_box, reason = "what is kept is the boxes")]
 type Spare = Vec<Box<MaybeUninit<leash_event>>>;
 
 // Events come and go with each call; a thread keeps the memory of some.

@@ -1,0 +1,322 @@
+"""What both clients stand on: the handle, its end, and what was not taken yet."""
+
+from __future__ import annotations
+
+import atexit
+import os
+import time
+import warnings
+import weakref
+from collections import deque
+from ctypes import byref, c_int64
+from typing import Any, Callable, Deque, Dict, List, Optional, TypeVar, overload
+
+from . import _abi
+from ._errors import CloseTimeout, InvalidError
+from ._events import AnyEvent, Event, Notification, Request, StderrLine, event
+from ._library import (
+    QUICK_MAX,
+    EventPointer,
+    check,
+    failure,
+    milliseconds,
+    quick,
+    run_signal_handlers,
+    wait,
+)
+from ._options import Options
+
+DEFAULT_QUEUE = 4096
+_DEFAULT_GRACE = 2.0
+
+Handler = Callable[[Any], Any]
+H = TypeVar("H", bound=Handler)
+
+
+class Connection:
+    """A `leash_conn`. It is freed with this object, so that no call can be running then."""
+
+    def __init__(self, options: Options, timeout: Optional[float]) -> None:
+        self._address: Optional[int] = None
+        until = None if timeout is None else time.monotonic() + timeout
+        while self._address is None:
+            left = None if until is None else max(0.0, until - time.monotonic())
+            try:
+                self._address = options.connect(left)
+            except Exception as error:
+                # Nothing was sent yet: begin again.
+                if getattr(error, "status", None) != _abi.LEASH_E_INTERRUPTED:
+                    raise
+                run_signal_handlers()
+        graces = [options.exit_after, options.kill_after]
+        #: How long a teardown may take.
+        self.bound = 1.0 + sum(_DEFAULT_GRACE if grace is None else grace for grace in graces)
+        self.is_closed = False
+        _alive.add(self)
+
+    @property
+    def address(self) -> int:
+        assert self._address is not None
+        return self._address
+
+    def submit(
+        self, method: bytes, params: Optional[bytes], limit: int, tag: int, to: c_int64
+    ) -> None:
+        length = 0 if params is None else len(params)
+        functions = quick if length <= QUICK_MAX else wait
+        status = functions.submit(self._address, method, params, length, limit, tag, byref(to))
+        if status < 0:
+            raise failure(status)
+
+    def notify(self, method: bytes, params: Optional[bytes]) -> None:
+        length = 0 if params is None else len(params)
+        functions = quick if length <= QUICK_MAX else wait
+        check(functions.notify(self._address, method, params, length))
+
+    def take(self) -> Optional[Event]:
+        """The next event, if it is there. ClosedError: there will be none."""
+        while True:
+            pointer = EventPointer()
+            status = quick.poll(self._address, 0, byref(pointer))
+            if status == 1:
+                found = event(pointer)
+                if found is not None:
+                    return found
+            elif status == 0 or status == _abi.LEASH_E_INTERRUPTED:
+                return None
+            else:
+                raise failure(status)
+
+    def cancel(self, call: int) -> bool:
+        """Give up on a call. False: it has ended."""
+        status = quick.cancel(self._address, call)
+        if status != _abi.LEASH_E_STATE:
+            check(status)
+        return bool(status == 0)
+
+    def number(self, name: int) -> Optional[int]:
+        value: int = quick.conn_int(self._address, name)
+        return None if value == _abi.LEASH_NONE else value
+
+    def begin_closing(self) -> None:
+        status = quick.close(self._address, 0)
+        self.is_closed = status in (_abi.LEASH_OK, _abi.LEASH_E_LEFT, _abi.LEASH_E_FORKED)
+
+    def close(self, timeout: Optional[float]) -> None:
+        until = None if timeout is None else time.monotonic() + timeout
+        while True:
+            left = -1 if until is None else milliseconds(until - time.monotonic())
+            status = wait.close(self._address, left)
+            if status == _abi.LEASH_E_INTERRUPTED:
+                run_signal_handlers()
+                continue
+            self.is_closed = status in (_abi.LEASH_OK, _abi.LEASH_E_LEFT)
+            if status == _abi.LEASH_E_TIMEOUT:
+                raise CloseTimeout(str(failure(status)))
+            check(status)
+            return
+
+    def __del__(self) -> None:
+        address, self._address = getattr(self, "_address", None), None
+        if address is None:
+            return
+        if self.is_closed or quick.close(address, 0) != _abi.LEASH_E_TIMEOUT:
+            wait.free(address)
+        else:
+            # The teardown runs by itself. To wait for it here would hold up
+            # whoever dropped the last reference.
+            _orphans.append(address)
+
+    def __reduce__(self) -> Any:
+        raise TypeError("a connection cannot be pickled: connect in the process that uses it")
+
+
+_alive: "weakref.WeakSet[Connection]" = weakref.WeakSet()
+#: Connections that were dropped while they were being torn down.
+_orphans: List[int] = []
+
+
+def tidy() -> None:
+    """Free the orphans whose teardown is over."""
+    for _ in range(len(_orphans)):
+        address = _orphans.pop()
+        if quick.close(address, 0) == _abi.LEASH_E_TIMEOUT:
+            _orphans.insert(0, address)
+        else:
+            wait.free(address)
+
+
+def _at_exit() -> None:
+    """End what is open, all at once, and wait no longer than the slowest may take.
+
+    Nothing is freed: other threads may still be in a call.
+    """
+    connections = [connection for connection in _alive if not connection.is_closed]
+    for connection in connections:
+        connection.begin_closing()
+    until = time.monotonic() + max([connection.bound for connection in connections], default=0)
+    for address in [c.address for c in connections if not c.is_closed] + _orphans:
+        left = milliseconds(until - time.monotonic())
+        while wait.close(address, left) == _abi.LEASH_E_INTERRUPTED:
+            run_signal_handlers()
+            left = milliseconds(until - time.monotonic())
+
+
+def _in_forked_child() -> None:
+    # The library answers every call with LEASH_E_FORKED by now. What remains is
+    # not to hang on the way to it, on a lock that a thread held who is not here.
+    _orphans.clear()
+    for connection in list(_alive):
+        connection.is_closed = True
+    for client in list(_clients):
+        client._forked()
+
+
+class _Base:
+    """What `Client` and `AsyncClient` share."""
+
+    _connection: Optional[Connection]
+
+    def __init__(self, options: Options, timeout: Optional[float], raw: bool) -> None:
+        self._connection = None
+        self._options = options
+        self._timeout = float("inf") if timeout is None else check_timeout(timeout)
+        self._raw = raw
+        self._methods: Dict[str, bytes] = {}
+        self._on_request: Dict[str, Handler] = {}
+        self._on_notification: Dict[str, Handler] = {}
+        self._inbox = Inbox(options.queue_events or DEFAULT_QUEUE)
+        _clients.add(self)
+
+    def _forked(self) -> None:
+        pass
+
+    def _method(self, method: str) -> bytes:
+        encoded = self._methods.get(method)
+        if encoded is None:
+            encoded = method.encode("utf-8", "surrogatepass")
+            if b"\0" in encoded:
+                raise InvalidError("method contains a NUL")
+            if len(self._methods) < 1024:
+                self._methods[method] = encoded
+        return encoded
+
+    @property
+    def pid(self) -> Optional[int]:
+        """The server's process id, which is also its process-group id."""
+        return self._open_connection().number(_abi.LEASH_INT_PID)
+
+    @property
+    def pending(self) -> int:
+        """Calls without a response."""
+        return self._open_connection().number(_abi.LEASH_INT_PENDING) or 0
+
+    def _open_connection(self) -> Connection:
+        raise NotImplementedError
+
+    @overload
+    def on_request(self, method: str) -> Callable[[H], H]: ...
+
+    @overload
+    def on_request(self, method: str, handler: H) -> H: ...
+
+    def on_request(self, method: str, handler: Optional[Handler] = None) -> Any:
+        """Answer the peer's requests called `method` with what `handler(request)` returns.
+
+        "*" is every method that has no handler. A handler that raises RpcError refuses with it.
+        Without `handler` this is a decorator.
+        """
+        return _register(self._on_request, method, handler)
+
+    @overload
+    def on_notification(self, method: str) -> Callable[[H], H]: ...
+
+    @overload
+    def on_notification(self, method: str, handler: H) -> H: ...
+
+    def on_notification(self, method: str, handler: Optional[Handler] = None) -> Any:
+        """Give the peer's notifications called `method` to `handler(notification)`.
+
+        They do not come out of `poll` and `events` then. Otherwise as `on_request`.
+        """
+        return _register(self._on_notification, method, handler)
+
+    def _handler(self, event: Event) -> Optional[Handler]:
+        if isinstance(event, Request):
+            return self._on_request.get(event.method) or self._on_request.get("*")
+        if isinstance(event, Notification):
+            return self._on_notification.get(event.method) or self._on_notification.get("*")
+        return None
+
+    def __reduce__(self) -> Any:
+        raise TypeError("a client cannot be pickled: connect in the process that uses it")
+
+
+_clients: "weakref.WeakSet[_Base]" = weakref.WeakSet()
+
+
+def _register(handlers: Dict[str, Handler], method: str, handler: Optional[Handler]) -> Any:
+    def add(handler: Handler) -> Handler:
+        handlers[method] = handler
+        return handler
+
+    return add if handler is None else add(handler)
+
+
+class Inbox:
+    """Events that were read while something else was waited for. Bounded as the library's
+    own queue is: the oldest lines of stderr make room, nothing else is ever dropped."""
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._events: Deque[AnyEvent] = deque()
+        self._lines = 0
+        self._dropped = 0
+
+    def __len__(self) -> int:
+        return len(self._events)
+
+    def is_full(self) -> bool:
+        return len(self._events) - self._lines >= self._limit
+
+    def put(self, event: Any) -> None:
+        if isinstance(event, StderrLine):
+            if self._lines >= self._limit:
+                self._drop_a_line()
+            self._lines += 1
+        self._events.append(event)
+
+    def _drop_a_line(self) -> None:
+        for index, found in enumerate(self._events):
+            if isinstance(found, StderrLine):
+                del self._events[index]
+                self._lines -= 1
+                self._dropped += 1 + found.dropped
+                return
+
+    def get(self) -> Optional[AnyEvent]:
+        try:
+            event = self._events.popleft()
+        except IndexError:
+            return None
+        if isinstance(event, StderrLine):
+            self._lines -= 1
+            if self._dropped:
+                dropped, self._dropped = self._dropped + event.dropped, 0
+                return StderrLine(event.seq, event.text, dropped)
+        return event
+
+
+def check_timeout(timeout: float) -> float:
+    if not timeout >= 0:
+        raise InvalidError("a timeout is a number of seconds, not negative")
+    return timeout
+
+
+def warn_unclosed(client: object) -> None:
+    warnings.warn(f"unclosed {client!r}", ResourceWarning, source=client, stacklevel=3)
+
+
+atexit.register(_at_exit)
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_in_forked_child)

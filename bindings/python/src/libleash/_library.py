@@ -1,0 +1,132 @@
+"""The shared library: where it is, and its functions as ctypes calls them.
+
+`wait` holds functions that give the GIL away, `quick` the same ones keeping it:
+those that never block cost less there, and no other thread can take the GIL for
+a switch interval in between.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import ctypes.util
+import os
+from ctypes import byref, c_uint32, c_void_p
+from pathlib import Path
+from typing import Any, Callable, Iterator, List
+
+from . import _abi
+from ._errors import LeashError, from_status
+
+#: The file that is in use.
+path: str
+
+_FILE = "libleash.so"
+
+
+def candidates() -> Iterator[str]:
+    """Where the library may be, the first wins: LEASH_LIBRARY, the wheel's own, a
+    development build of this source tree, the system's."""
+    told = os.environ.get("LEASH_LIBRARY")
+    if told:
+        # What was asked for, or nothing.
+        yield told
+        return
+    here = Path(__file__).resolve().parent
+    yield from _existing([here / _FILE])
+    # bindings/python/src/libleash, in the tree that has the library's sources.
+    root = here.parents[3] if len(here.parents) > 3 else here
+    if (root / "include" / "leash.h").exists():
+        target = Path(os.environ.get("CARGO_TARGET_DIR", root / "target"))
+        yield from _existing([target / "release" / _FILE, target / "debug" / _FILE])
+    yield f"{_FILE}.{_abi.LEASH_ABI}"
+    found = ctypes.util.find_library("leash")
+    if found:
+        yield found
+
+
+def _existing(files: List[Path]) -> Iterator[str]:
+    return (str(file) for file in files if file.exists())
+
+
+class Functions:
+    """The functions of the library, with the types that the header gives them."""
+
+    def __init__(self, library: ctypes.CDLL) -> None:
+        for name, (restype, argtypes) in _abi.FUNCTIONS.items():
+            function = getattr(library, name)
+            function.restype = restype
+            function.argtypes = argtypes
+            setattr(self, name[len("leash_") :], function)
+
+    def __getattr__(self, name: str) -> Callable[..., Any]:
+        raise AttributeError(name)
+
+
+def _load() -> str:
+    failures = []
+    for candidate in candidates():
+        try:
+            library = ctypes.CDLL(candidate)
+            abi = c_uint32()
+            library.leash_version.restype = ctypes.c_char_p
+            library.leash_version(None, byref(abi))
+        except (OSError, AttributeError) as error:
+            failures.append(f"{candidate}: {error}")
+            continue
+        if abi.value != _abi.LEASH_ABI:
+            failures.append(f"{candidate}: its ABI is {abi.value}, not {_abi.LEASH_ABI}")
+            continue
+        return candidate
+    raise ImportError(
+        "libleash's shared library cannot be loaded (set LEASH_LIBRARY to its path): "
+        + "; ".join(failures)
+    )
+
+
+path = _load()
+wait = Functions(ctypes.CDLL(path))
+quick = Functions(ctypes.PyDLL(path))
+
+#: Version of the library in use.
+version: str = quick.version(None, None).decode()
+
+# Runs Python's signal handlers when called on the main thread, and raises what
+# they raise.
+run_signal_handlers = ctypes.pythonapi.PyErr_CheckSignals
+
+# A message up to this size is checked and copied in microseconds, so the GIL is
+# kept; above, others may run meanwhile.
+QUICK_MAX = 64 * 1024
+
+
+class EventPointer(c_void_p):
+    """The place for one event. Whatever interrupts us, it is freed with this."""
+
+    def __del__(self, free: Callable[..., Any] = quick.event_free) -> None:
+        if self.value:
+            free(self)
+
+
+def failure(status: int) -> LeashError:
+    """The exception for the failure that the calling thread has just seen."""
+    return from_status(status, last_error())
+
+
+def last_error() -> str:
+    text: bytes = quick.last_error()
+    return text.decode("utf-8", "replace")
+
+
+def check(status: int) -> int:
+    if status < 0:
+        raise failure(status)
+    return status
+
+
+def milliseconds(seconds: float) -> int:
+    """For the library: rounded up, and -1 for what never ends."""
+    if seconds > 1e15:
+        return -1
+    if seconds <= 0:
+        return 0
+    return int(seconds * 1000.0 + 0.999)

@@ -1,0 +1,150 @@
+"""`python -m libleash`, and the quickstart."""
+
+from __future__ import annotations
+
+import os
+import pty
+import select
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any, Callable, List
+
+import pytest
+from conftest import ROOT, Finished
+
+Misbehave = Callable[..., List[str]]
+
+
+def libleash(*args: str, text: str = "") -> Finished:
+    done = subprocess.run(
+        [sys.executable, "-m", "libleash", *args],
+        input=text,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+    )
+    return Finished(done.returncode, done.stdout, done.stderr)
+
+
+def test_a_script_gets_results_on_stdout(demo: List[str]) -> None:
+    done = libleash("--", *demo, text='echo {"a": 1.10}\n\n# comment\n!note\necho\n')
+    assert (done.status, done.stdout) == (0, '{"a": 1.10}\nnull\n')
+    assert "open\n" in done.stderr and "closed: " in done.stderr and "exit code 0" in done.stderr
+
+
+def test_a_script_that_fails_says_so(demo: List[str]) -> None:
+    done = libleash("--", *demo, text="nope\necho {\n:what\necho [1]\n:quit\necho [2]\n")
+    assert (done.status, done.stdout) == (1, "[1]\n")
+    assert "error: Method not found: nope (-32601)" in done.stderr
+    assert ":what is no command" in done.stderr
+
+
+def test_requests_of_the_server_are_shown_and_answered(misbehave: Misbehave) -> None:
+    script = misbehave("recv", "ask:7:q", "ask:8:r", "notify:end")
+    text = '!go\n:wait 0.5\n:reply 7 {"a":1}\n:wait 0.5\n:refuse 8 -3 no\n:reply 9 1\n:wait 0.5\n'
+    done = libleash("--", *script, text=text)
+    assert "<- q [id 7]" in done.stderr and "<- end" in done.stderr
+    assert '{"result":{"a":1}}' in done.stderr and '"code":-3' in done.stderr
+    assert "no request with id 9" in done.stderr
+
+
+def test_handshake_environment_and_colours(demo: List[str]) -> None:
+    options = [
+        "--initialize",
+        "--protocol",
+        "bare",
+        "--color",
+        "always",
+        "--env",
+        "A=b",
+        "--env",
+        "C",
+    ]
+    done = libleash(*options, "--", *demo)
+    assert done.status == 0 and "sessionId" in done.stdout
+    assert done.stdout.startswith("\033[32m{") and "\033[90mclosed: " in done.stderr
+
+
+def test_what_cannot_start_is_told() -> None:
+    done = libleash("--", "/nonexistent/server")
+    assert done.status == 1 and done.stdout == ""
+    assert 'error: cannot start "server": No such file or directory' in done.stderr
+    assert libleash().status == 2
+
+
+def test_escapes_of_a_server_do_not_reach_the_terminal(misbehave: Misbehave) -> None:
+    done = libleash("--", *misbehave("stderr:\033[31mred"), text=":wait 0.3\n")
+    assert "\033" not in done.stderr and "red" in done.stderr
+
+
+def test_a_terminal_has_a_prompt_and_a_history(demo: List[str], tmp_path: Path) -> None:
+    history = tmp_path / "history"
+    pid, terminal = pty.fork()
+    if pid == 0:
+        os.environ.update(LEASH_HISTORY=str(history), TERM="dumb")
+        os.environ["PYTHONPATH"] = os.pathsep.join(sys.path)
+        os.execv(sys.executable, [sys.executable, "-m", "libleash", "--", *demo])
+    seen = ""
+
+    def until(wanted: str) -> None:
+        nonlocal seen
+        end = time.monotonic() + 30
+        while wanted not in seen:
+            assert select.select([terminal], [], [], max(0.0, end - time.monotonic()))[0], seen
+            seen += os.read(terminal, 4096).decode()
+
+    try:
+        until(">")
+        os.write(terminal, b"echo [41]\n")
+        until("= [41]")
+        # Ctrl-C ends a call, not the session.
+        os.write(terminal, b"ask [1]\n")
+        until("<- demo/question")
+        os.write(terminal, b"\x03")
+        until("interrupted")
+        os.write(terminal, b"echo [42]\n")
+        until("= [42]")
+        os.write(terminal, b"\x04")
+        until("closed: ")
+    except BaseException:
+        os.kill(pid, signal.SIGKILL)
+        raise
+    finally:
+        _, status = os.waitpid(pid, 0)
+        os.close(terminal)
+    assert os.waitstatus_to_exitcode(status) == 0
+    if "readline" in sys.modules or history.exists():
+        assert "echo [41]" in history.read_text()
+        assert history.stat().st_mode & 0o077 == 0
+
+
+needs_examples = pytest.mark.skipif(not (ROOT / "examples").exists(), reason="not in the tree")
+
+
+@needs_examples
+def test_the_quickstart_is_short_and_runs(demo: List[str], peer: Any) -> None:
+    quickstart = ROOT / "examples" / "quickstart.py"
+    assert len(quickstart.read_text().splitlines()) < 30
+    servers: List[Any] = [(demo, {})]
+    try:
+        codex = peer("codex")
+        servers.append((codex.argv, codex.env))
+    except pytest.skip.Exception as skipped:
+        print(skipped)
+    for argv, env in servers:
+        done = subprocess.run(
+            [sys.executable, str(quickstart), *argv],
+            capture_output=True,
+            text=True,
+            timeout=60,
+            env={**os.environ, **env, "PYTHONPATH": os.pathsep.join(sys.path)},
+        )
+        assert done.returncode == 0, done.stderr
+        lines = done.stdout.splitlines()
+        assert [line for line in lines if line.startswith("line")] == ["line 1", "line 2", "line 3"]
+        assert "oops" in lines and lines[-2] == "exit code: 3"
+        assert lines[-1].startswith("closed: ") and lines[-1].endswith("exit code 0")

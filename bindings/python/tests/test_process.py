@@ -1,0 +1,276 @@
+"""What surrounds a client: signals, the interpreter's end, forks."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import sys
+import threading
+import time
+from typing import Any, Callable, Dict, List
+
+import libleash
+import pytest
+from libleash import Client
+
+Misbehave = Callable[..., List[str]]
+FAST: Dict[str, Any] = {"exit_after": 0.0, "kill_after": 0.0}
+WAITS: Dict[str, Callable[[Client], Any]] = {
+    "call": lambda client: client.call("x"),
+    "result": lambda client: client.submit("x").result(),
+    "poll": lambda client: (client.poll(5), client.poll()),
+    "wait_for": lambda client: client.wait_for(lambda: None),
+    "close": lambda client: client.close(),
+}
+
+
+@pytest.fixture
+def alarm() -> Any:
+    """Call something in a signal handler, once, when a wait has begun."""
+    before = signal.getsignal(signal.SIGALRM)
+
+    def set_alarm(handler: Callable[..., Any], after: float = 0.1) -> None:
+        signal.signal(signal.SIGALRM, handler)
+        signal.setitimer(signal.ITIMER_REAL, after)
+
+    yield set_alarm
+    signal.setitimer(signal.ITIMER_REAL, 0)
+    signal.signal(signal.SIGALRM, before)
+
+
+@pytest.mark.parametrize("with_handlers", [False, True])
+@pytest.mark.parametrize("name", list(WAITS))
+def test_control_c_interrupts_any_wait_at_once(
+    name: str, with_handlers: bool, misbehave: Misbehave, alarm: Any
+) -> None:
+    script = misbehave("echo-loop") if name != "close" else misbehave("ignore-eof")
+    script = misbehave("request", "echo-loop") if name != "close" else script
+    with Client(
+        script, timeout=50, exit_after=5 if name == "close" else 0, kill_after=0.0
+    ) as client:
+        if with_handlers:
+            client.on_request("x", lambda request: None)
+        raised: List[float] = []
+
+        def interrupt(*_: Any) -> None:
+            raised.append(time.monotonic())
+            raise KeyboardInterrupt
+
+        alarm(interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            WAITS[name](client)
+        assert time.monotonic() - raised[0] < 0.1
+        if name != "close":
+            assert client.pending == (1 if name == "result" else 0)
+            # It can be used as if nothing had been.
+            if name not in ("call", "result"):
+                client.notify("pass")
+                client.submit("swallowed").cancel()
+            assert client.call("echo", [1], timeout=10) == [1]
+
+
+@pytest.mark.parametrize("with_handlers", [False, True])
+def test_other_signals_do_not_disturb(
+    with_handlers: bool, misbehave: Misbehave, alarm: Any
+) -> None:
+    with Client(misbehave("request", "never-read"), **FAST) as client:
+        if with_handlers:
+            client.on_request("x", lambda request: None)
+        times: List[float] = []
+
+        def note(*_: Any) -> None:
+            times.append(time.monotonic())
+
+        alarm(note, 0.05)
+        began = time.monotonic()
+        with pytest.raises(libleash.CallTimeout):
+            client.call("x", timeout=0.3)
+        # It went on waiting for what was left of the time.
+        assert times and 0.3 <= time.monotonic() - began < 5
+        alarm(note, 0.05)
+        assert list(client.events(0.2)) != [] and len(times) == 2
+
+
+def test_a_real_control_c(run_python: Any, misbehave: Misbehave) -> None:
+    code = """if True:
+    import os, signal, sys, threading, time
+    from libleash import Client
+    with Client(sys.argv[1:], exit_after=0.0, kill_after=0.0) as client:
+        threading.Timer(0.2, lambda: os.kill(os.getpid(), signal.SIGINT)).start()
+        began = time.monotonic()
+        try:
+            client.call("x", timeout=30)
+        except KeyboardInterrupt:
+            print("interrupted", time.monotonic() - began < 2, client.pending)
+    """
+    done = run_python(code, *misbehave("never-read"))
+    assert (done.status, done.stdout) == (0, "interrupted True 0\n"), done.stderr
+
+
+def test_the_gil_is_free_in_every_wait(misbehave: Misbehave) -> None:
+    with Client(misbehave("never-read"), timeout=0.3, **FAST) as client:
+        for wait in (WAITS["call"], WAITS["result"], lambda c: c.poll(0.3)):
+            began, counted = threading.Event(), 0
+
+            def work(wait: Any = wait, began: threading.Event = began) -> None:
+                began.set()
+                with contextlib.suppress(libleash.CallTimeout):
+                    wait(client)
+
+            client.poll(0)
+            thread = threading.Thread(target=work)
+            thread.start()
+            began.wait()
+            while thread.is_alive():
+                counted += 1
+            assert counted > 1000
+
+
+def test_the_interpreter_s_end_tears_down(run_python: Any, misbehave: Misbehave) -> None:
+    code = """if True:
+    import sys, threading, time
+    import libleash
+    clients = [libleash.Client(sys.argv[1:], exit_after=0.1, kill_after=0.1) for _ in range(3)]
+    calls = [client.submit("x") for client in clients]
+    client = clients[0]
+    threading.Thread(target=lambda: client.call("x"), daemon=True).start()
+    threading.Thread(target=lambda: list(client.events()), daemon=True).start()
+    kept = libleash.Client(sys.argv[1:])
+    del kept
+    while client.pending < 2:
+        time.sleep(0.001)
+    print("end")
+    """
+    began = time.monotonic()
+    done = run_python(code, *misbehave("ignore-term", "ignore-eof", "never-read"))
+    assert (done.status, done.stdout) == (0, "end\n"), done.stderr
+    # All at once, not one after the other: the one that was dropped has 5 s.
+    assert time.monotonic() - began < 15
+
+
+def test_an_exception_ends_the_interpreter_with_open_clients(
+    run_python: Any, demo: List[str]
+) -> None:
+    code = """if True:
+    import asyncio, sys, libleash
+    async def main():
+        client = await libleash.AsyncClient(sys.argv[1:]).open()
+        asyncio.ensure_future(client.call("ask", [1]))
+        await asyncio.sleep(0)
+        raise RuntimeError("bug")
+    client = libleash.Client(sys.argv[1:])
+    asyncio.run(main())
+    """
+    done = run_python(code, *demo)
+    assert done.status == 1 and "RuntimeError: bug" in done.stderr
+
+
+def test_a_killed_interpreter_leaves_nothing(run_python: Any, misbehave: Misbehave) -> None:
+    code = """if True:
+    import os, signal, sys, libleash
+    client = libleash.Client(sys.argv[1:], exit_after=0.1, kill_after=0.1)
+    os.kill(os.getpid(), signal.SIGKILL)
+    """
+    script = misbehave("sh:setsid sleep 300 &", "ignore-term", "ignore-eof", "never-read")
+    assert run_python(code, *script).status == -signal.SIGKILL
+    # And nothing_is_left looks.
+
+
+@pytest.mark.skipif(sys.version_info >= (3, 12), reason="its warning is about our threads")
+def test_a_forked_child_is_told_in_this_process(demo: List[str]) -> None:
+    with Client(demo) as client:
+        pid = os.fork()
+        if pid == 0:
+            try:
+                client.call("echo")
+            except libleash.ForkedError:
+                os._exit(7)
+            os._exit(1)
+        assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 7
+        assert client.call("echo", [1]) == [1]
+
+
+def test_a_forked_child_gets_a_clear_error(run_python: Any, demo: List[str]) -> None:
+    code = """if True:
+    import asyncio, os, sys, threading, warnings
+    warnings.simplefilter("ignore", DeprecationWarning)
+    import libleash
+    from libleash import _connection
+    client = libleash.Client(sys.argv[1:])
+    client.on_request("x", lambda request: None)
+    # What another thread held at the fork, nobody gives back in the child.
+    client._changed.acquire()
+    client._pump_lock.acquire()
+    pid = os.fork()
+    if pid == 0:
+        for work in (
+            lambda: client.call("echo", [1]),
+            lambda: client.poll(1),
+            lambda: client.notify("x"),
+            lambda: client.submit("x"),
+            lambda: client.fileno(),
+            lambda: libleash.Client(sys.argv[1:]),
+            lambda: asyncio.run(libleash.AsyncClient(sys.argv[1:]).open()),
+        ):
+            try:
+                work()
+                print("no error")
+            except libleash.ForkedError as error:
+                assert "forked" in str(error)
+        try:
+            client.close()
+        except libleash.ForkedError:
+            print("forked", flush=True)
+        sys.exit(0)
+    assert os.waitpid(pid, 0)[1] == 0
+    client._changed.release()
+    client._pump_lock.release()
+    print(client.call("echo", [1]))
+    client.close()
+    """
+    done = run_python(code, *demo)
+    assert (done.status, done.stdout) == (0, "forked\n[1]\n"), done.stderr
+
+
+@pytest.mark.parametrize("method", ["fork", "spawn"])
+def test_multiprocessing(method: str, run_python: Any, demo: List[str], tmp_path: Any) -> None:
+    (tmp_path / "work.py").write_text(
+        """if True:
+    import libleash
+    def use(argv):
+        try:
+            with libleash.Client(argv) as client:
+                return client.call("echo", [1])
+        except libleash.ForkedError as error:
+            return "forked"
+    """
+    )
+    code = """if True:
+    import multiprocessing, sys, warnings
+    warnings.simplefilter("ignore", DeprecationWarning)
+    sys.path.insert(0, sys.argv[1])
+    import libleash, work
+    if __name__ == "__main__":
+        context = multiprocessing.get_context(sys.argv[2])
+        with libleash.Client(sys.argv[3:]) as client:
+            with context.Pool(2) as pool:
+                print(pool.map(work.use, [sys.argv[3:]] * 2))
+            print(client.call("echo", [2]))
+    """
+    done = run_python(code, str(tmp_path), method, *demo)
+    said = "['forked', 'forked']" if method == "fork" else "[[1], [1]]"
+    assert (done.status, done.stdout) == (0, f"{said}\n[2]\n"), done.stderr
+
+
+def test_import_alone_does_not_forbid_forks(run_python: Any, demo: List[str]) -> None:
+    code = """if True:
+    import os, sys, libleash
+    pid = os.fork()
+    if pid == 0:
+        with libleash.Client(sys.argv[1:]) as client:
+            sys.exit(client.call("echo", [7])[0])
+    print(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
+    """
+    done = run_python(code, *demo)
+    assert done.stdout == "7\n", done.stderr

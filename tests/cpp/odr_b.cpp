@@ -1,0 +1,15 @@
+// The other half of odr_a.cpp.
+#include <leash.hpp>
+
+long use_elsewhere(leash_conn *c) {
+  leash::result<int> result = 1;
+  auto nothing = leash::connection().try_call("x");
+  auto options = leash::options().env("A", "b");
+  return result && !nothing && !options.failure()
+             ? static_cast<long>(leash_conn_int(c, LEASH_INT_PID))
+             : 0;
+}
+
+const void *version_elsewhere() {
+  return leash::version().data();
+}

@@ -1,0 +1,113 @@
+//! The Python package: its own tests, and its types.
+//!
+//! The tools come by pip into a virtual environment under target. What cannot
+//! be had is told, and is a failure with `LEASH_REQUIRE_PEERS=1`.
+
+mod harness;
+
+use std::env;
+use std::ffi::OsString;
+use std::fs;
+use std::io::{self, Write as _};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::OnceLock;
+use std::time::Duration;
+
+use harness::{Library, Program, example, library, root, work};
+
+/// pytest runs everything in one process; a busy machine gets its time.
+const LONG: Duration = Duration::from_secs(400);
+
+/// A Python that has pytest and mypy; None when it cannot be made.
+fn python() -> Option<&'static Path> {
+    static MADE: OnceLock<Result<PathBuf, String>> = OnceLock::new();
+    match MADE.get_or_init(make_environment) {
+        Ok(python) => Some(python),
+        Err(missing) => {
+            let required = env::var_os("LEASH_REQUIRE_PEERS").is_some_and(|v| v == "1");
+            assert!(!required, "{missing}");
+            // Past the test runner's capture: a skip must be seen.
+            let _ = writeln!(io::stderr(), "SKIPPED python: {missing}");
+            None
+        }
+    }
+}
+
+fn make_environment() -> Result<PathBuf, String> {
+    let folder = work().ancestors().nth(2).expect("target").join("python-venv");
+    let python = folder.join("bin/python");
+    let stamp = folder.join("complete-1");
+    if stamp.exists() {
+        return Ok(python);
+    }
+    let _ = fs::remove_dir_all(&folder);
+    run(Command::new("python3").args(["-m", "venv"]).arg(&folder))
+        .map_err(|e| format!("python3 with venv is missing: {e}"))?;
+    let install = ["-m", "pip", "install", "-q", "--disable-pip-version-check"];
+    let packages = ["pytest", "mypy", "orjson"];
+    run(Command::new(&python).args(install).args(packages))
+        .map_err(|e| format!("pip cannot install {}: {e}", packages.join(", ")))?;
+    fs::write(&stamp, "").map_err(|e| e.to_string())?;
+    Ok(python)
+}
+
+fn run(command: &mut Command) -> Result<(), String> {
+    let out = command.output().map_err(|e| e.to_string())?;
+    if out.status.success() {
+        return Ok(());
+    }
+    Err(String::from_utf8_lossy(&out.stderr).lines().last().unwrap_or("failed").to_owned())
+}
+
+fn package() -> PathBuf {
+    root().join("bindings/python")
+}
+
+fn peers() -> OsString {
+    let target = work().ancestors().nth(2).expect("target").join("peers");
+    env::var_os("LEASH_PEERS").unwrap_or_else(|| target.into())
+}
+
+#[test]
+fn its_tests_pass() {
+    let Some(python) = python() else { return };
+    example("misbehave");
+    let servers = example("demo_server").parent().expect("a folder").to_owned();
+    let out = Program::new(python.to_owned())
+        .args(["-m", "pytest", "-q", "-p", "no:cacheprovider", "--durations=5"])
+        .arg(package())
+        .env("LEASH_LIBRARY", library(Library::Shared))
+        .env("LEASH_EXAMPLES", servers)
+        .env("LEASH_PEERS", peers())
+        .env("PYTHONDONTWRITEBYTECODE", "1")
+        .timeout(LONG)
+        .never_under_valgrind()
+        .run();
+    for line in out.stdout.lines().filter(|line| line.starts_with("SKIPPED")) {
+        let _ = writeln!(io::stderr(), "{line}");
+    }
+    out.assert_success();
+    out.assert_nothing_left();
+}
+
+#[test]
+fn its_types_are_strict() {
+    let Some(python) = python() else { return };
+    let configuration = package().join("pyproject.toml");
+    let cache = work().join("mypy-cache");
+    let parts = ["src", "tools", "tests", "benches"].map(|part| package().join(part));
+    let quickstart = root().join("examples/quickstart.py");
+    Program::new(python.to_owned())
+        .args(["-m", "mypy", "--strict", "--config-file"])
+        .arg(configuration)
+        .arg("--cache-dir")
+        .arg(cache)
+        .args(parts)
+        .arg(quickstart)
+        .env("MYPYPATH", package().join("src"))
+        .timeout(LONG)
+        .never_under_valgrind()
+        .run()
+        .assert_success();
+}
