@@ -327,8 +327,9 @@ impl Figure {
             Value(limit) => (self.leash(), limit),
         };
         let is_met = match limit {
-            AtMost(most) => value <= most,
-            AtLeast(least) => value >= least,
+            // What is shown as met is met.
+            AtMost(most) => value <= most + 0.005,
+            AtLeast(least) => value >= least - 0.005,
         };
         Some((*goal, is_met))
     }

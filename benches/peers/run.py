@@ -53,6 +53,13 @@ def libleash():
     return c_program("libleash.c", "libleash", f"-I{ROOT}/include", soname, f"-Wl,-rpath,{WORK}")
 
 
+def binding():
+    libleash()
+    os.environ["LEASH_LIBRARY"] = str(WORK / "libleash.so.0")
+    os.environ["PYTHONPATH"] = str(ROOT / "bindings/python/src")
+    return [sys.executable, HERE / "binding.py"]
+
+
 def python_loop():
     return [sys.executable, HERE / "plain.py"]
 
@@ -92,10 +99,11 @@ def glib():
     return c_program("glib.c", "glib", *flags)
 
 
-# The Python binding and the WebSocket clients belong here when they are built.
+# WebSocket clients belong here, with a server that speaks it.
 # Name, how it is installed and started, whether it wants Content-Length.
 CLIENTS = {
     "libleash": ("libleash, from C", libleash, False),
+    "binding.py": ("libleash, from Python", binding, False),
     "plain.py": ("Python, a loop by hand", python_loop, False),
     "rmcp-current": (f"rmcp {RMCP}, current-thread", lambda: [rmcp(), "current"], False),
     "rmcp": (f"rmcp {RMCP}, default runtime", lambda: [rmcp(), "default"], False),
