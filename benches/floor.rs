@@ -63,7 +63,7 @@ const fn scenario(name: &'static str, rounds: usize, places: &'static [Place]) -
 }
 
 // WebSocket loopback belongs here, as scenarios "ws_*" of host.c against a
-// plain WebSocket client in C: that transport is not built yet.
+// plain WebSocket client in C. They are still to be written.
 const SCENARIOS: &[Scenario] = &[
     scenario("roundtrip", 21, BOTH),
     scenario("threads", 9, BOTH),
