@@ -14,7 +14,6 @@ use super::lead::Input;
 use super::shared::{End, Life, Shared};
 use crate::error::{Code, Error, Result};
 use crate::events::{Closed, Text};
-use crate::framing::Piece;
 use crate::process::{Exit, Report, Server, Stage, Teardown};
 use crate::sys::{self, Watched};
 use crate::transport::stdio::{Filled, Lines, Reader};
@@ -51,9 +50,6 @@ pub(super) struct Driver {
     guard: Guard,
     /// The right to read, from the end on.
     input: Option<Box<Input>>,
-    /// Whether one message was taken in although the queue was full.
-    is_over: bool,
-    discarded: u64,
     is_finished: bool,
 }
 
@@ -105,8 +101,6 @@ impl Driver {
             cause: None,
             guard: Guard::Watching,
             input: None,
-            is_over: false,
-            discarded: 0,
             is_finished: false,
         }
     }
@@ -261,7 +255,6 @@ impl Driver {
             status,
             text: Text::new(text.as_bytes()),
             teardown: Some(Teardown { exit, ..teardown }),
-            discarded: self.discarded,
             ..Closed::default()
         };
         self.is_finished = true;
@@ -460,33 +453,16 @@ impl Driver {
         if filled == Filled::End
             && let Some(piece) = reader.finish()?
         {
-            self.take_in(piece);
+            self.shared.take_in(piece);
         }
         Ok(filled)
     }
 
     fn take_messages(&mut self, reader: &mut Reader) -> Result<()> {
         while let Some(piece) = reader.next_piece()? {
-            self.take_in(piece);
+            self.shared.take_in(piece);
         }
         Ok(())
-    }
-
-    /// Take in one message. At the end, one goes past a full queue's limit;
-    /// of the rest only answers count.
-    fn take_in(&mut self, piece: Piece) {
-        if !self.shared.is_full() {
-            self.shared.receive(piece);
-        } else if !self.is_over {
-            self.is_over = true;
-            self.shared.receive(piece);
-        } else {
-            let (Piece::Message(bytes) | Piece::Noise(bytes)) = &piece;
-            let size = bytes.len() as u64;
-            if !self.shared.receive_answer(piece) {
-                self.discarded += size;
-            }
-        }
     }
 
     /// Read a portion of stderr. How much it was.
@@ -516,15 +492,7 @@ impl Drop for Driver {
         if self.is_finished {
             return;
         }
-        let error = Error::new(Code::Internal, "a bug in libleash ended the connection");
-        self.shared.begin_closing(End::Failed(error.clone()));
-        self.shared.outbox().sink().close();
-        let closed = Closed {
-            status: Some(Code::Internal),
-            text: Text::new(error.text().as_bytes()),
-            ..Closed::default()
-        };
-        self.shared.finish(closed, Some(error));
+        self.shared.break_off();
     }
 }
 

@@ -72,8 +72,6 @@ pub(super) fn dial(
         has_opened: false,
         cause: None,
         close_code: None,
-        is_over: false,
-        discarded: 0,
         is_finished: false,
     };
     runtime.handle().spawn(driver.run(until));
@@ -93,9 +91,6 @@ struct Driver {
     cause: Option<Cause>,
     /// What the peer's Close said.
     close_code: Option<u16>,
-    /// Whether one message was taken in although the queue was full.
-    is_over: bool,
-    discarded: u64,
     is_finished: bool,
 }
 
@@ -258,8 +253,7 @@ impl Driver {
         }
     }
 
-    /// Take in one message. At the end, one goes past a full queue's limit;
-    /// of the rest only answers count.
+    /// Take in one message, or what else came.
     fn take_in(&mut self, incoming: Incoming) {
         let piece = match incoming {
             Incoming::Data(Opcode::Text, bytes) => Piece::Message(bytes),
@@ -267,18 +261,7 @@ impl Driver {
             Incoming::Pong => return self.pings.answered(),
             Incoming::Close(code) => return self.closed_by_peer(code),
         };
-        if !self.shared.is_full() {
-            self.shared.receive(piece);
-        } else if !self.is_over {
-            self.is_over = true;
-            self.shared.receive(piece);
-        } else {
-            let (Piece::Message(bytes) | Piece::Noise(bytes)) = &piece;
-            let size = bytes.len() as u64;
-            if !self.shared.receive_answer(piece) {
-                self.discarded += size;
-            }
-        }
+        self.shared.take_in(piece);
     }
 
     fn closed_by_peer(&mut self, code: Option<u16>) {
@@ -386,7 +369,6 @@ impl Driver {
         let closed = Closed {
             status,
             text: Text::new(text.as_bytes()),
-            discarded: self.discarded,
             close_code: self.has_opened.then(|| self.close_code.unwrap_or(NO_CLOSE)),
             ..Closed::default()
         };
@@ -408,15 +390,7 @@ impl Drop for Driver {
         if self.is_finished {
             return;
         }
-        let error = Error::new(Code::Internal, "a bug in libleash ended the connection");
-        self.shared.begin_closing(End::Failed(error.clone()));
-        self.shared.outbox().sink().close();
-        let closed = Closed {
-            status: Some(Code::Internal),
-            text: Text::new(error.text().as_bytes()),
-            ..Closed::default()
-        };
-        self.shared.finish(closed, Some(error));
+        self.shared.break_off();
     }
 }
 

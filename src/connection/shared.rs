@@ -54,6 +54,10 @@ pub(super) struct State {
     pub sleepers: usize,
     /// Since when no event was taken, while the queue is full.
     stalled: Option<Instant>,
+    /// Whether one message was taken in at the end although the queue was full.
+    is_past_limits: bool,
+    /// Bytes that came after that.
+    discarded: u64,
     /// Threads that wait for a change of `life`.
     watchers: Vec<Arc<Bell>>,
     is_ready: bool,
@@ -112,6 +116,8 @@ impl Shared {
             reading: Reading::none(),
             sleepers: 0,
             stalled: None,
+            is_past_limits: false,
+            discarded: 0,
             watchers: Vec::new(),
             is_ready: false,
             is_held_up: false,
@@ -219,9 +225,23 @@ impl Shared {
         });
     }
 
+    /// Take in what came at the end, when a full queue no longer stops reading:
+    /// one message goes past its limits, and of the rest only answers count.
+    pub fn take_in(&self, piece: Piece) {
+        let is_full = self.is_full();
+        if !is_full || !std::mem::replace(&mut self.state().is_past_limits, true) {
+            return self.receive(piece);
+        }
+        let (Piece::Message(bytes) | Piece::Noise(bytes)) = &piece;
+        let size = bytes.len() as u64;
+        if !self.receive_answer(piece) {
+            self.state().discarded += size;
+        }
+    }
+
     /// Take in an answer that a call waits for, although the queue is full.
     /// `false`: it was something else, and is gone.
-    pub fn receive_answer(&self, piece: Piece) -> bool {
+    fn receive_answer(&self, piece: Piece) -> bool {
         let Piece::Message(bytes) = piece else { return false };
         let Parsed::One(frame) = message::parse(bytes) else { return false };
         let (Kind::Result(Some(id)) | Kind::Failure(Some(id))) = frame.kind() else { return false };
@@ -313,14 +333,26 @@ impl Shared {
     }
 
     /// Nothing is left of it. The last change of its life.
-    pub fn finish(&self, closed: Closed, failed: Option<Error>) {
+    pub fn finish(&self, mut closed: Closed, failed: Option<Error>) {
         let left = closed.teardown.map_or(0, |teardown| teardown.left);
         self.update(|state| {
+            closed.discarded = state.discarded;
             state.end_all(&closed_by_host());
             state.life = Life::Closed { failed, left };
             state.queue.push_closed(closed);
             state.ring_watchers();
         });
+    }
+
+    /// End the connection because of a panic in its driver. Nobody may wait for
+    /// ever.
+    pub fn break_off(&self) {
+        let error = Error::new(Code::Internal, "a bug in libleash ended the connection");
+        self.begin_closing(End::Failed(error.clone()));
+        self.outbox().sink().close();
+        let text = Text::new(error.text().as_bytes());
+        let closed = Closed { status: Some(Code::Internal), text, ..Closed::default() };
+        self.finish(closed, Some(error));
     }
 }
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import pty
 import select
 import signal
+import struct
 import subprocess
 import sys
+import termios
 import time
 from pathlib import Path
 from typing import Any, Callable, List
@@ -87,28 +90,36 @@ def test_a_terminal_has_a_prompt_and_a_history(demo: List[str], tmp_path: Path) 
     if pid == 0:
         os.environ.update(LEASH_HISTORY=str(history), TERM="dumb")
         os.environ["PYTHONPATH"] = os.pathsep.join(sys.path)
+        # readline wraps its prompt on a terminal without a size.
+        fcntl.ioctl(0, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
         os.execv(sys.executable, [sys.executable, "-m", "libleash", "--", *demo])
-    seen = ""
+    seen, at = "", 0
 
     def until(wanted: str) -> None:
-        nonlocal seen
+        """Read until `wanted` appears behind what was waited for before."""
+        nonlocal seen, at
         end = time.monotonic() + 30
-        while wanted not in seen:
+        while wanted not in seen[at:]:
             assert select.select([terminal], [], [], max(0.0, end - time.monotonic()))[0], seen
             seen += os.read(terminal, 4096).decode()
+        at = seen.index(wanted, at) + len(wanted)
+
+    def enter(text: bytes) -> None:
+        """What comes before the prompt would meet a terminal in another mode."""
+        until(">")
+        os.write(terminal, text)
 
     try:
-        until(">")
-        os.write(terminal, b"echo [41]\n")
+        enter(b"echo [41]\n")
         until("= [41]")
         # Ctrl-C ends a call, not the session.
-        os.write(terminal, b"ask [1]\n")
+        enter(b"ask [1]\n")
         until("<- demo/question")
         os.write(terminal, b"\x03")
         until("interrupted")
-        os.write(terminal, b"echo [42]\n")
+        enter(b"echo [42]\n")
         until("= [42]")
-        os.write(terminal, b"\x04")
+        enter(b"\x04")
         until("closed: ")
     except BaseException:
         os.kill(pid, signal.SIGKILL)
@@ -146,5 +157,6 @@ def test_the_quickstart_is_short_and_runs(demo: List[str], peer: Any) -> None:
         assert done.returncode == 0, done.stderr
         lines = done.stdout.splitlines()
         assert [line for line in lines if line.startswith("line")] == ["line 1", "line 2", "line 3"]
-        assert "oops" in lines and lines[-2] == "exit code: 3"
+        # Output may come after the exit.
+        assert "oops" in lines and "exit code: 3" in lines
         assert lines[-1].startswith("closed: ") and lines[-1].endswith("exit code 0")

@@ -24,7 +24,16 @@ from . import _abi, _json
 from ._connection import Connection, _Base, check_timeout, tidy, warn_unclosed
 from ._errors import CallTimeout, ClosedError, FullError, RpcError, StateError
 from ._events import AnyEvent, Event, Request, Response, event, outcome
-from ._library import EventPointer, failure, milliseconds, quick, run_signal_handlers, wait
+from ._library import (
+    NAP,
+    EventPointer,
+    failure,
+    milliseconds,
+    nap,
+    quick,
+    run_signal_handlers,
+    wait,
+)
 from ._options import Options, PathLike
 
 T = TypeVar("T")
@@ -152,20 +161,22 @@ class Client(_Base):
         pointer = EventPointer()
         address = self._open_connection().address
         until = time.monotonic() + limit
-        milli = milliseconds(limit)
         while True:
+            left = until - time.monotonic()
+            milli = milliseconds(nap(left))
             status = wait.wait(address, call, milli, byref(pointer))
             if status == 1:
                 return pointer
-            if status == 0:
+            if status == 0 and left <= NAP:
                 return None
+            if status == 0:
+                continue
             if status == _abi.LEASH_E_STATE:
                 # A pump in another thread took it, and will leave it here.
                 return self._pump(lambda: self._answers.pop(call, None), 5.0)
             if status != _abi.LEASH_E_INTERRUPTED:
                 raise failure(status)
             run_signal_handlers()
-            milli = milliseconds(until - time.monotonic())
 
     def _give_up(self, call: int) -> None:
         """End a call and forget its response, wherever that is."""
@@ -295,7 +306,13 @@ class Client(_Base):
     def _take(self, limit: float) -> Optional[Event]:
         """The next event of the library; None on timeout, signal or wake."""
         pointer = EventPointer()
-        status = wait.poll(self._open_connection().address, milliseconds(limit), byref(pointer))
+        address = self._open_connection().address
+        until = time.monotonic() + limit
+        while True:
+            left = until - time.monotonic()
+            status = wait.poll(address, milliseconds(nap(left)), byref(pointer))
+            if status != 0 or left <= NAP:
+                break
         if status == 1:
             return event(pointer)
         if status == 0:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import ctypes
 import ctypes.util
 import os
+import threading
 from ctypes import byref, c_uint32, c_void_p
 from pathlib import Path
 from typing import Any, Callable, Iterator, List
@@ -121,6 +122,19 @@ def check(status: int) -> int:
     if status < 0:
         raise failure(status)
     return status
+
+
+#: See `nap`.
+NAP = 0.1
+
+
+def nap(left: float) -> float:
+    """How long to wait at a stretch.
+
+    A signal that comes just before a wait begins interrupts nothing. So the main thread,
+    which runs Python's handlers, looks up now and then.
+    """
+    return min(left, NAP) if threading.current_thread() is threading.main_thread() else left
 
 
 def milliseconds(seconds: float) -> int:
