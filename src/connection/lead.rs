@@ -7,6 +7,7 @@
 
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -102,6 +103,29 @@ enum Step<T> {
 /// long before it sleeps: a fast server costs no wake-up then.
 const SPIN: Duration = Duration::from_micros(50);
 
+/// Whether that pays: how many calls not to try it. It does not pay where the
+/// server is slow, or where giving way does not let it run: a session of its
+/// own can be a group of its own to the scheduler (sched(7), "The autogroup
+/// feature").
+#[derive(Debug, Default)]
+pub(super) struct Spin(AtomicU32);
+
+impl Spin {
+    /// After a try in vain.
+    const PAUSE: u32 = 64;
+
+    /// Whether to try this time.
+    fn is_worth_it(&self) -> bool {
+        let pause = self.0.load(Ordering::Relaxed);
+        self.0.store(pause.saturating_sub(1), Ordering::Relaxed);
+        pause == 0
+    }
+
+    fn was_in_vain(&self) {
+        self.0.store(Self::PAUSE, Ordering::Relaxed);
+    }
+}
+
 /// The right to read, or none, in the hands of one thread.
 pub(super) struct Lead<'a> {
     shared: &'a Shared,
@@ -156,6 +180,7 @@ impl<'a> Lead<'a> {
             }
             let now = Instant::now();
             if now >= *until.get_or_insert(now + SPIN) {
+                self.shared.spin.was_in_vain();
                 return filled;
             }
         }
@@ -236,8 +261,9 @@ impl Shared {
             match step {
                 Step::Leave(found) => return Ok(found),
                 Step::Read { is_alone } => {
-                    let spin = std::mem::take(&mut is_soon) && is_alone;
-                    let filled = if spin { lead.read_soon() } else { lead.read() };
+                    let is_first = std::mem::take(&mut is_soon);
+                    let spins = is_first && is_alone && self.spin.is_worth_it();
+                    let filled = if spins { lead.read_soon() } else { lead.read() };
                     may_sleep = filled == Filled::Nothing;
                 }
                 Step::Again => {}

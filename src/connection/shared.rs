@@ -11,14 +11,14 @@ use tokio::sync::Notify;
 
 use super::deadlines::Deadlines;
 use super::handover::Reading;
-use super::lead::Input;
+use super::lead::{Input, Spin};
 use super::outbox::Outbox;
 use crate::error::{Code, Error, Result};
 use crate::events::{Body, Closed, Event, Outcome, Queue, Text};
 use crate::framing::Piece;
 use crate::message::{self, Frame, Kind, Outgoing, Parsed, Protocol};
 use crate::session::{CallId, Session};
-use crate::sys::park::Bell;
+use crate::sys::park::{self, Bell};
 
 /// How much of an unwanted message is shown.
 const NOISE_MAX: usize = 4096;
@@ -30,6 +30,8 @@ pub(super) struct Shared {
     state: Mutex<State>,
     /// Wakes the runtime's side: something changed that it must look at.
     pub driver: Notify,
+    /// Whether a leader looks for its answer before it sleeps.
+    pub spin: Spin,
     /// Whether we owe the peer so much that it must read first.
     is_overdrawn: AtomicBool,
     /// Readable while a poll would not have to wait, from the moment that
@@ -127,6 +129,7 @@ impl Shared {
             outbox: Mutex::new(outbox),
             state: Mutex::new(state),
             driver: Notify::new(),
+            spin: Spin::default(),
             is_overdrawn: AtomicBool::new(false),
             ready,
             wakes: AtomicU32::new(0),
@@ -441,7 +444,7 @@ impl State {
             Some(waiter) => {
                 let event = self.queue.pass(body);
                 self.answers.push((id, event));
-                waiter.ring();
+                park::ring_other(&waiter);
             }
             None => self.queue.push(body),
         }
