@@ -76,6 +76,14 @@ pub fn read_append(fd: &impl AsFd, buffer: &mut Vec<u8>) -> io::Result<usize> {
     }
 }
 
+/// Let a pipe hold `size` bytes, if the system lets us: an unprivileged user
+/// has few large ones (pipe(7), "Pipe capacity"). Whether it does now.
+pub fn set_pipe_size(fd: &impl AsFd, size: usize) -> bool {
+    let size = libc::c_int::try_from(size).unwrap_or(libc::c_int::MAX);
+    // SAFETY: no memory.
+    unsafe { libc::fcntl(fd.as_fd().as_raw_fd(), libc::F_SETPIPE_SZ, size) >= 0 }
+}
+
 /// Write to a non-blocking pipe without raising SIGPIPE in the host.
 pub fn write_quietly(fd: &impl AsFd, parts: &[IoSlice<'_>]) -> io::Result<usize> {
     static NO_FLAG: AtomicBool = AtomicBool::new(false);

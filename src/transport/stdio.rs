@@ -26,12 +26,41 @@ pub enum Filled {
 pub struct Reader {
     fd: Arc<Fd>,
     decoder: Decoder,
+    pipe: Pipe,
+}
+
+/// How much a pipe holds. It is wide only while a large message goes through:
+/// an unprivileged user has few wide ones, and then only tiny ones. Wider than
+/// this, the data would leave the cache on its way through.
+#[derive(Default)]
+struct Pipe {
+    is_wide: bool,
+}
+
+impl Pipe {
+    const NARROW: usize = 64 * 1024;
+    const WIDE: usize = 256 * 1024;
+
+    /// From here on a message is large.
+    const LARGE: usize = 256 * 1024;
+
+    /// Fit `fd` to a message of which `size` bytes are known.
+    fn fit(&mut self, fd: &Fd, size: usize) {
+        let wants_wide = size >= Self::LARGE;
+        if wants_wide != self.is_wide {
+            let capacity = if wants_wide { Self::WIDE } else { Self::NARROW };
+            // It cannot become narrow with more than that in it; the next
+            // message tries again.
+            let fits = sys::io::set_pipe_size(fd, capacity);
+            self.is_wide = wants_wide || !fits;
+        }
+    }
 }
 
 impl Reader {
     /// Read `stdout`, which is non-blocking, by `decoder`.
     pub fn new(stdout: Arc<Fd>, decoder: Decoder) -> Self {
-        Self { fd: stdout, decoder }
+        Self { fd: stdout, decoder, pipe: Pipe::default() }
     }
 
     /// The descriptor, to be told when it is readable.
@@ -41,6 +70,7 @@ impl Reader {
 
     /// Read what is there, up to one portion. Never blocks.
     pub fn fill(&mut self) -> Result<Filled> {
+        self.pipe.fit(&self.fd, self.decoder.held());
         let room = self.decoder.room()?;
         Ok(filled(sys::io::read_append(&*self.fd, room)))
     }
@@ -137,6 +167,7 @@ pub struct Sink {
     /// How much of the first chunk has been written.
     written: usize,
     unsent: usize,
+    pipe: Pipe,
 }
 
 /// Small messages share chunks of this size.
@@ -145,7 +176,13 @@ const CHUNK: usize = 16 * 1024;
 impl Sink {
     /// A sink that writes to `stdin`.
     pub fn new(stdin: Fd) -> Self {
-        Self { fd: Some(Arc::new(stdin)), backlog: VecDeque::new(), written: 0, unsent: 0 }
+        Self {
+            fd: Some(Arc::new(stdin)),
+            backlog: VecDeque::new(),
+            written: 0,
+            unsent: 0,
+            pipe: Pipe::default(),
+        }
     }
 
     /// How many bytes wait to be written.
@@ -179,6 +216,7 @@ impl Sink {
         if length > CHUNK {
             rest.try_reserve_exact(length).map_err(|_| no_memory())?;
         }
+        self.pipe.fit(fd, length);
         let slices = parts.map(IoSlice::new);
         // Most messages are in one piece.
         let slices = if length == parts[0].len() { &slices[..1] } else { &slices[..] };
