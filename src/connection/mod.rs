@@ -162,13 +162,18 @@ impl Connection {
             state.check_open()?;
             match answer {
                 Answer::Queued { until } => {
-                    state.begin(Call { tag, is_initialize, waiter: None });
+                    state.begin(Call { tag, is_initialize, waiter: None, stuck: None });
                     is_first = until.is_some_and(|until| state.add_deadline(until, id));
                     drop(state);
                     outbox.send_or_cork(&message)
                 }
                 Answer::Awaited { by, lead } => {
-                    state.begin(Call { tag, is_initialize, waiter: Some(Arc::clone(by)) });
+                    state.begin(Call {
+                        tag,
+                        is_initialize,
+                        waiter: Some(Arc::clone(by)),
+                        stuck: None,
+                    });
                     // Before the server can answer: the runtime need not wake up.
                     lead.try_take(&mut state);
                     drop(state);

@@ -103,6 +103,9 @@ pub(super) struct Call {
     pub is_initialize: bool,
     /// The thread that waits for its response.
     pub waiter: Option<Arc<Bell>>,
+    /// Since when threads have waited for it behind a full queue, also one
+    /// after the other.
+    pub stuck: Option<Instant>,
 }
 
 impl Shared {
@@ -398,9 +401,13 @@ impl State {
         self.stalled = self.queue.is_full().then(Instant::now);
     }
 
-    /// Since when the queue has been full and nobody took an event.
-    pub fn stalled(&self) -> Option<Instant> {
-        self.stalled
+    /// Since when the queue has been full, nobody took an event, and somebody
+    /// waits for the response of `id`.
+    pub fn stalled_for(&mut self, id: CallId) -> Option<Instant> {
+        let stalled = self.stalled?;
+        let call = self.calls.get_mut(id)?;
+        // A stall that began before the first wait begins with it.
+        Some(stalled.max(*call.stuck.get_or_insert_with(Instant::now)))
     }
 
     fn note_added(&mut self) {

@@ -103,7 +103,6 @@ impl Connection {
         bell: &Arc<Bell>,
         release: impl FnOnce(&mut State),
     ) -> Result<Option<events::Event>> {
-        let mut stall_begun = None;
         let mut release = Some(release);
         let mut end = |state: &mut State| release.take().into_iter().for_each(|end| end(state));
         // The lead is there only right after the request.
@@ -113,10 +112,7 @@ impl Connection {
             if let Some(event) = state.take_answer(id) {
                 return Look::Found(Ok(Some(event)));
             }
-            // A stall that began before this wait begins with it.
-            let stall = state
-                .stalled()
-                .map(|since| since.max(*stall_begun.get_or_insert_with(Instant::now)) + STALL_MAX);
+            let stall = state.stalled_for(id).map(|since| since + STALL_MAX);
             if is_late && is_past(until) {
                 end(state);
                 return Look::Found(Ok(None));
