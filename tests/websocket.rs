@@ -303,9 +303,11 @@ fn a_stalled_upgrade_ends_at_the_deadline() {
         let error = Connection::open(None, &options(&url), Some(Duration::from_millis(300)));
         let error = error.map(drop).unwrap_err();
         assert_eq!(error.code(), Code::Timeout, "{error}");
-        assert!(error.text().contains("did not answer the WebSocket upgrade"), "{error}");
+        // On a busy machine the waiting thread may be the first to say so.
+        let texts = ["did not answer the WebSocket upgrade", "did not open in time"];
+        assert!(texts.iter().any(|text| error.text().contains(text)), "{error}");
         let took = began.elapsed();
-        assert!(took >= Duration::from_millis(300) && took < Duration::from_secs(2), "{took:?}");
+        assert!(took >= Duration::from_millis(300) && took < Duration::from_secs(5), "{took:?}");
     }
 }
 

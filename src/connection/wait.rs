@@ -142,8 +142,9 @@ impl Connection {
             Life::Closed { failed: Some(error), .. } => Some(Err(error.clone())),
             _ => None,
         })?;
-        opened
-            .unwrap_or_else(|| Err(Error::new(Code::Timeout, "the server was not started in time")))
+        opened.unwrap_or_else(|| {
+            Err(Error::new(Code::Timeout, "the connection did not open in time"))
+        })
     }
 
     /// Wait until nothing is left, and give the number of processes that are
