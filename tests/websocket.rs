@@ -313,10 +313,10 @@ fn a_stalled_upgrade_ends_at_the_deadline() {
 
 #[test]
 fn with_no_time_it_returns_at_once_and_holds_calls() {
-    let (_server, url) = misbehave_ws(&["sleep:200", "upgrade", "echo-loop"]);
+    let (_server, url) = misbehave_ws(&["sleep:1000", "upgrade", "echo-loop"]);
     let began = Instant::now();
     let connection = Connection::open(None, &options(&url), Some(Duration::ZERO)).unwrap();
-    assert!(began.elapsed() < Duration::from_millis(150));
+    assert!(began.elapsed() < Duration::from_millis(900));
     let id = connection.submit("a", Some(b"[1]"), Some(SOON), 7).unwrap();
     let gone = connection.submit("a", None, Some(Duration::from_millis(50)), 8).unwrap();
     let event = connection.wait(gone, Some(SOON)).unwrap().unwrap();
@@ -338,7 +338,7 @@ fn closing_gives_up_a_dial() {
     let connection = Connection::open(None, &options(&url), Some(Duration::ZERO)).unwrap();
     let began = Instant::now();
     connection.close(Some(SOON)).unwrap();
-    assert!(began.elapsed() < Duration::from_secs(1));
+    assert!(began.elapsed() < Duration::from_millis(1800));
     assert_eq!(next(&connection, Kind::Closed).status(), Some(Ok(())));
 }
 
@@ -508,7 +508,7 @@ fn a_peer_that_never_answers_a_close_is_left_at_the_bound() {
     let began = Instant::now();
     connection.close(Some(SOON)).unwrap();
     let took = began.elapsed();
-    assert!(took >= Duration::from_millis(250) && took < Duration::from_secs(1), "{took:?}");
+    assert!(took >= Duration::from_millis(250) && took < Duration::from_secs(3), "{took:?}");
     let closed = next(&connection, Kind::Closed);
     assert_eq!((closed.status(), closed.int(IntField::CloseCode)), (Some(Ok(())), Some(1006)));
 }
@@ -519,7 +519,7 @@ fn a_peer_that_obeys_is_closed_at_once() {
     let connection = open(&options(&url));
     let began = Instant::now();
     connection.close(Some(SOON)).unwrap();
-    assert!(began.elapsed() < Duration::from_millis(500));
+    assert!(began.elapsed() < Duration::from_millis(1800));
     assert_eq!(next(&connection, Kind::Closed).int(IntField::CloseCode), Some(1000));
 }
 
@@ -543,7 +543,7 @@ fn a_peer_that_stops_reading_blocks_nothing() {
     assert_eq!(error.code(), Code::Timeout);
     let began = Instant::now();
     connection.close(Some(SOON)).unwrap();
-    assert!(began.elapsed() < Duration::from_secs(1));
+    assert!(began.elapsed() < Duration::from_secs(3));
 }
 
 #[test]
