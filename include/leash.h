@@ -200,7 +200,7 @@ enum leash_kind {
    * WebSocket frame is LEASH_E_PROTOCOL instead. */
   LEASH_EVENT_NOISE = 6,
   /* Always last: STATUS (0 only after leash_close), TEXT, EXIT_CODE, EXIT_SIGNAL, STAGE,
-   * KILLED, LEFT, DISCARDED, DROPPED; for WebSocket CLOSE_CODE. */
+   * KILLED, LEFT, DISCARDED, DROPPED, OS_ERROR; for WebSocket CLOSE_CODE. */
   LEASH_EVENT_CLOSED = 7,
 };
 
@@ -243,6 +243,9 @@ enum leash_field {
   LEASH_INT_LEFT = 12,
   /* Event: bytes read during teardown, past the queue's limits. */
   LEASH_INT_DISCARDED = 13,
+  /* Event: errno behind the end (ENOENT, ECONNREFUSED, ...), also when it never opened;
+   * absent when there is none. */
+  LEASH_INT_OS_ERROR = 14,
   /* Connection: process id of the server; also its process-group id. */
   LEASH_INT_PID = 20,
   /* Connection: events waiting. */

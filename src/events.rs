@@ -50,6 +50,8 @@ pub(crate) struct Closed {
     /// Lines of stderr lost before this.
     pub dropped: u64,
     pub close_code: Option<u16>,
+    /// The `errno` behind it, or 0.
+    pub os_error: i32,
 }
 
 /// Text of ours for C: UTF-8 with a NUL behind it and none inside.

@@ -330,6 +330,7 @@ fn with_no_time_it_returns_at_once_and_holds_calls() {
     let closed = connection.poll(Some(SOON)).unwrap().unwrap();
     assert_eq!((closed.kind(), closed.status()), (Kind::Closed, Some(Err(Code::Connect))));
     assert_eq!(closed.int(IntField::CloseCode), None);
+    assert_eq!(closed.int(IntField::OsError), Some(libc::ECONNREFUSED.into()));
 }
 
 #[test]

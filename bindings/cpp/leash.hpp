@@ -454,6 +454,8 @@ class event {
   std::optional<std::int64_t> left() const noexcept { return integer(LEASH_INT_LEFT); }
   std::optional<std::int64_t> discarded() const noexcept { return integer(LEASH_INT_DISCARDED); }
   std::optional<std::int64_t> close_code() const noexcept { return integer(LEASH_INT_CLOSE_CODE); }
+  /// errno behind the end of the connection.
+  std::optional<std::int64_t> os_error() const noexcept { return integer(LEASH_INT_OS_ERROR); }
   std::optional<leash::stage> stage() const noexcept {
     auto number = integer(LEASH_INT_STAGE);
     return number ? std::optional(static_cast<leash::stage>(*number)) : std::nullopt;
@@ -462,7 +464,7 @@ class event {
   /// A response's error, or why the connection ended; of code::ok when there is none.
   leash::error failure() const {
     if (status() == code::rpc) return leash::error::rpc(rpc_code(), text(), json());
-    return leash::error(status(), std::string(text()));
+    return leash::error(status(), std::string(text()), static_cast<int>(os_error().value_or(0)));
   }
 
   /// Answer a request; a view of nothing sends null.

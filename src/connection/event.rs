@@ -55,6 +55,8 @@ pub enum IntField {
     Left,
     /// Bytes read during teardown that had no place.
     Discarded,
+    /// The `errno` behind the connection's end.
+    OsError,
 }
 
 /// Texts that an event may have.
@@ -245,6 +247,7 @@ fn closed_int(closed: &events::Closed, field: IntField) -> Option<i64> {
         IntField::Discarded => Some(closed.discarded as i64),
         IntField::Dropped => Some(closed.dropped as i64),
         IntField::CloseCode => closed.close_code.map(i64::from),
+        IntField::OsError => (closed.os_error != 0).then(|| i64::from(closed.os_error)),
         IntField::Call | IntField::Tag | IntField::Seq | IntField::RpcCode => None,
     }
 }

@@ -341,6 +341,7 @@ impl Shared {
     /// Nothing is left of it. The last change of its life.
     pub fn finish(&self, mut closed: Closed, failed: Option<Error>) {
         let left = closed.teardown.map_or(0, |teardown| teardown.left);
+        closed.os_error = failed.as_ref().map_or(0, Error::os_error);
         self.update(|state| {
             closed.discarded = state.discarded;
             state.end_all(&closed_by_host());

@@ -27,6 +27,7 @@ static void open_is_first_and_closed_is_last(char **server) {
   CHECK_INT(num(e, LEASH_INT_DISCARDED), 0);
   CHECK_INT(num(e, LEASH_INT_DROPPED), 0);
   CHECK_INT(num(e, LEASH_INT_CLOSE_CODE), LEASH_NONE);
+  CHECK_INT(num(e, LEASH_INT_OS_ERROR), LEASH_NONE);
   CHECK(text(e) != NULL);
   leash_event_free(e);
   for (int i = 0; i < 3; i++) {

@@ -104,6 +104,15 @@ static void cannot_start(const char *const *argv, const leash_opts *opts, int os
     says(part);
     says(strerror(os));
   }
+  /* At once: what went wrong is in the event. */
+  leash_conn *c = NULL;
+  CHECK_INT(leash_connect(argv, opts, 0, &c), 0);
+  leash_event *e = closed(c);
+  CHECK_INT(num(e, LEASH_INT_STATUS), LEASH_E_CONNECT);
+  CHECK_INT(num(e, LEASH_INT_OS_ERROR), os);
+  CHECK_HAS(text(e), strerror(os));
+  leash_event_free(e);
+  leash_free(c);
 }
 
 static void programs_that_cannot_start(char **server) {

@@ -174,6 +174,13 @@ static void errors_have_an_errno() {
     CHECK(e.code() == code::connect && e.os_error() == 2);
     CHECK(e.text().find("\"server\": No such file") != std::string::npos);
   }
+  connection at_once = connection::open({"/nonexistent/server"}, {}, 0ms);
+  int ends = 0;
+  for (event &e : at_once.events()) {
+    CHECK(e.kind() == kind::closed && e.os_error() == 2 && e.failure().os_error() == 2);
+    ends++;
+  }
+  CHECK(ends == 1);
   CHECK(code_of([] { connection::open({}); }) == code::invalid);
   CHECK(code_of([] { connection().call("x"); }) == code::invalid);
   CHECK(code_of([] { connection::dial(leash::options()); }) == code::invalid);

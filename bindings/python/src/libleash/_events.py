@@ -117,6 +117,8 @@ class Closed(Event):
     dropped: int = 0
     #: WebSocket close code.
     close_code: Optional[int] = None
+    #: What the system said, when that was the reason.
+    errno: Optional[int] = None
 
     @property
     def error(self) -> Optional[LeashError]:
@@ -228,6 +230,7 @@ def _closed(pointer: EventPointer, seq: int) -> Event:
         discarded=count(pointer, _abi.LEASH_INT_DISCARDED),
         dropped=count(pointer, _abi.LEASH_INT_DROPPED),
         close_code=number(pointer, _abi.LEASH_INT_CLOSE_CODE),
+        errno=number(pointer, _abi.LEASH_INT_OS_ERROR),
     )
 
 
