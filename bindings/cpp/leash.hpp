@@ -770,6 +770,29 @@ inline event_range connection::events(milliseconds timeout) {
   return event_range(*this, timeout);
 }
 
+/// What a codex environments.toml holds, as the JSON of leash_env_list; without a path, what
+/// CODEX_EXEC_SERVER_URL names. Connects to nothing.
+inline result<std::string> try_environments(std::string_view path = {}) {
+  detail::c_text file(path);
+  if (file.is_cut()) return detail::fail(detail::cut());
+  std::string list(1024, '\0');
+  for (;;) {
+    std::size_t length = 0;
+    int status =
+        leash_env_list(path.empty() ? nullptr : file.get(), &list[0], list.size(), &length);
+    // The file may grow between two looks at it.
+    bool is_short = status == LEASH_E_TOO_BIG && length >= list.size();
+    if (status < 0 && !is_short) return detail::fail(error::last(status));
+    list.resize(is_short ? length + 1 : length);
+    if (!is_short) return list;
+  }
+}
+#if LEASH_EXCEPTIONS
+inline std::string environments(std::string_view path = {}) {
+  return detail::unwrap(try_environments(path));
+}
+#endif
+
 /// Version of the library in use.
 inline std::string_view version() noexcept {
   return leash_version(nullptr, nullptr);

@@ -3,10 +3,12 @@
 #include <atomic>
 #include <cstdio>
 #include <cstdlib>
+#include <fstream>
 #include <leash.hpp>
 #include <limits>
 #include <string>
 #include <thread>
+#include <unistd.h>
 #include <vector>
 #if __cplusplus > 201703L
 #include <span>
@@ -189,6 +191,33 @@ static void errors_have_an_errno() {
   CHECK(nothing.json().data() == nullptr && nothing.kind() == kind::none);
 }
 
+static void environments_have_names() {
+  char path[] = "/tmp/leash-environments-XXXXXX";
+  int fd = mkstemp(path);
+  CHECK(fd >= 0);
+  close(fd);
+  const std::string id(60, 'b');
+  {
+    std::ofstream file(path);
+    file << "default = \"a\"\n[[environments]]\nid = \"a\"\nprogram = \"" << demo << "\"\n";
+    for (int n = 0; n < 30; n++) {
+      file << "[[environments]]\nid = \"" << id << n << "\"\nurl = \"ws://h\"\n";
+    }
+  }
+  const std::string list = leash::environments(path);
+  CHECK(list.find("{\"default\":\"a\",\"environments\":[{\"id\":\"a\",\"kind\":\"stdio\"") == 0);
+  CHECK(list.find(id + "29") != std::string::npos && list.substr(list.size() - 3) == "}]}");
+  for (const char *name : {"a", ""}) {
+    connection c = connection::open_environment(path, name);
+    event answer = c.call("echo", "[1]");
+    CHECK(answer.json() == "[1]");
+  }
+  CHECK(connection::try_open_environment(path, "c").error().code() == code::invalid);
+  unlink(path);
+  auto missing = leash::try_environments(path);
+  CHECK(!missing && missing.error().code() == code::invalid && missing.error().os_error() == 2);
+}
+
 static void moves() {
   connection a = connection::open({demo});
   connection b = std::move(a);
@@ -262,6 +291,7 @@ int main(int argc, char **argv) {
   answers_the_peer();
   options_are_fluent_and_told_late();
   errors_have_an_errno();
+  environments_have_names();
   moves();
   threads_share_a_connection();
   an_event_outlives_its_connection();
