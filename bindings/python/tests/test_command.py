@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import json
 import os
 import pty
 import select
@@ -62,14 +63,46 @@ def test_handshake_environment_and_colours(demo: List[str]) -> None:
         "bare",
         "--color",
         "always",
-        "--env",
+        "--set",
         "A=b",
-        "--env",
+        "--unset",
         "C",
     ]
     done = libleash(*options, "--", *demo)
     assert done.status == 0 and "sessionId" in done.stdout
     assert done.stdout.startswith("\033[32m{") and "\033[90mclosed: " in done.stderr
+
+
+def test_an_environment_has_a_name(demo: List[str], tmp_path: Path) -> None:
+    config = tmp_path / "environments.toml"
+    config.write_text(f'default = "a"\n[[environments]]\nid = "a"\nprogram = "{demo[0]}"\n')
+    for options in (["--env", "a"], []):
+        done = libleash(*options, "--config", str(config), text="echo [1]\n")
+        assert (done.status, done.stdout) == (0, "[1]\n"), done.stderr
+    done = libleash("--env", "b", "--config", str(config))
+    assert done.status == 1 and 'has no environment "b"; it has "a"' in done.stderr
+    done = libleash("--config", str(config), "--list")
+    assert json.loads(done.stdout)["default"] == "a"
+    assert [e["id"] for e in json.loads(done.stdout)["environments"]] == ["a"]
+    # As it was spelled before there were environments.
+    done = libleash("--env", "A=b", "--", *demo)
+    assert done.status == 2 and "--set NAME=VALUE" in done.stderr
+
+
+def test_without_a_file_a_variable_names_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    variable = "CODEX_EXEC_SERVER_URL"
+    monkeypatch.delenv(variable, raising=False)
+    done = libleash("--env", "remote")
+    assert done.status == 1 and f"{variable} is not set" in done.stderr
+    monkeypatch.setenv(variable, "None")
+    done = libleash("--env", "remote")
+    assert done.status == 1 and 'no environment "remote"' in done.stderr
+    assert libleash("--list").stdout == '{"default": null, "environments": []}\n'
+    monkeypatch.setenv(variable, "ws://127.0.0.1:9/hunter2")
+    assert '"default": "remote"' in libleash("--list").stdout
+    done = libleash("--env", "remote")
+    assert done.status == 1 and "Connection refused" in done.stderr
+    assert "hunter2" not in done.stderr
 
 
 def test_what_cannot_start_is_told() -> None:
@@ -156,7 +189,8 @@ def test_the_quickstart_is_short_and_runs(demo: List[str], peer: Any) -> None:
         )
         assert done.returncode == 0, done.stderr
         lines = done.stdout.splitlines()
-        assert [line for line in lines if line.startswith("line")] == ["line 1", "line 2", "line 3"]
-        # Output may come after the exit.
-        assert "oops" in lines and "exit code: 3" in lines
+        # stderr is another pipe, and output may come after the exit.
+        assert lines.index("line 2") < lines.index("oops") < len(lines) - 1
+        told = [line for line in lines if line.startswith(("line ", "exit code: "))]
+        assert told == ["line 1", "line 2", "line 3", "exit code: 3"]
         assert lines[-1].startswith("closed: ") and lines[-1].endswith("exit code 0")

@@ -23,6 +23,7 @@ from . import (
     RpcError,
     StderrLine,
     connect,
+    environments,
 )
 from ._options import PROTOCOLS
 
@@ -49,9 +50,11 @@ def options() -> argparse.ArgumentParser:
     add = parser.add_argument
     add("--protocol", choices=list(PROTOCOLS), default="jsonrpc")
     add("--url", help="dial a WebSocket instead of starting a server")
-    add("--environment", metavar="ID", help="connect to this one of --config")
-    add("--config", metavar="FILE", help="an environments.toml")
-    add("--env", metavar="NAME[=VALUE]", action="append", default=[], help="set, or remove")
+    add("--env", metavar="ID", help="connect to this environment, of --config if given")
+    add("--config", metavar="FILE", help="an environments.toml; without --env its default")
+    add("--list", action="store_true", help="print the environments, and connect to none")
+    add("--set", metavar="NAME=VALUE", action="append", default=[], help="a variable of the server")
+    add("--unset", metavar="NAME", action="append", default=[])
     add("--header", metavar="NAME: VALUE", action="append", default=[])
     add("--cwd", metavar="FOLDER")
     add("--timeout", metavar="SECONDS", type=float, default=30.0, help="of a call; default 30")
@@ -236,15 +239,19 @@ def _write_history(file: Path) -> None:
         readline.write_history_file(str(file))
 
 
-def _pair(text: str, separator: str) -> Tuple[str, Optional[str]]:
-    name, found, value = text.partition(separator)
-    return name, value.strip() if found and separator == ":" else value if found else None
+def _pair(text: str, separator: str) -> Tuple[str, str]:
+    name, _, value = text.partition(separator)
+    return name, value
 
 
 def main(arguments: Optional[List[str]] = None) -> int:
     parser = options()
     told = parser.parse_args(arguments)
-    if not (told.server or told.url or told.environment or told.config):
+    if told.env and "=" in told.env:
+        parser.error("--env takes the name of an environment; a variable is --set NAME=VALUE")
+    if not all("=" in item for item in told.set):
+        parser.error("--set takes NAME=VALUE; --unset NAME removes a variable")
+    if not (told.server or told.url or told.env or told.config or told.list):
         parser.error("which server? python -m libleash -- SERVER [ARGUMENT...]")
     is_interactive = sys.stdin.isatty() and sys.stdout.isatty()
     printer = Printer(is_interactive, told.color)
@@ -253,12 +260,15 @@ def main(arguments: Optional[List[str]] = None) -> int:
         "timeout": told.timeout,
         "cwd": told.cwd,
         "url": told.url,
-        "environment": told.environment,
+        "environment": told.env,
         "config": told.config,
-        "env": dict(_pair(item, "=") for item in told.env),
-        "headers": {name: value or "" for name, value in (_pair(h, ":") for h in told.header)},
+        "env": {**dict(_pair(item, "=") for item in told.set), **dict.fromkeys(told.unset)},
+        "headers": {name: value.strip() for name, value in (_pair(h, ":") for h in told.header)},
     }
     try:
+        if told.list:
+            printer.show("result", "=", _dump(environments(told.config)))
+            return 0
         argv = told.server or None
         if told.initialize is None:
             client = Client(argv, **settings)

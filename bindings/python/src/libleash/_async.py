@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import errno
 import inspect
-import os
 import time
 import weakref
 from collections import deque
@@ -16,12 +14,12 @@ from typing import (
     AsyncIterator,
     Deque,
     Dict,
-    Mapping,
+    Literal,
     Optional,
-    Sequence,
     Set,
     Type,
     TypeVar,
+    overload,
 )
 
 from . import _json
@@ -41,7 +39,7 @@ from ._errors import (
 )
 from ._events import AnyEvent, Closed, Event, Opened, Request, Response, outcome
 from ._library import EventPointer, failure, milliseconds, quick
-from ._options import Options, PathLike, environment_timeout
+from ._options import environment_timeout
 
 A = TypeVar("A", bound="AsyncClient")
 
@@ -59,29 +57,7 @@ class AsyncClient(_Base):
     loop's thread. Parameters as for `Client`.
     """
 
-    def __init__(
-        self,
-        argv: Optional[Sequence[PathLike]] = None,
-        *,
-        url: Optional[str] = None,
-        environment: Optional[str] = None,
-        config: Optional[PathLike] = None,
-        env: Optional[Mapping[str, Optional[str]]] = None,
-        inherit_env: bool = True,
-        cwd: Optional[PathLike] = None,
-        headers: Optional[Mapping[str, str]] = None,
-        token: Optional[str] = None,
-        protocol: str = "jsonrpc",
-        timeout: Optional[float] = 30.0,
-        connect_timeout: Optional[float] = None,
-        raw: bool = False,
-        **options: Any,
-    ) -> None:
-        settings = Options(
-            argv, url, environment, config, env, inherit_env, cwd, headers, token,
-            protocol=protocol, **options,
-        )  # fmt: skip
-        super().__init__(settings, timeout, raw)
+    def _set_up(self, connect_timeout: Optional[float]) -> None:
         self._connect_timeout = connect_timeout
         self._loop: Optional[asyncio.AbstractEventLoop] = None
         self._fd = -1
@@ -97,7 +73,6 @@ class AsyncClient(_Base):
         self._closers: Set["asyncio.Future[None]"] = set()
         self._tasks: Set["asyncio.Task[None]"] = set()
         self._stall: Optional[asyncio.TimerHandle] = None
-        self.initialize_result: Any = None
 
     def _open_connection(self) -> Connection:
         if self._connection is None:
@@ -148,6 +123,26 @@ class AsyncClient(_Base):
 
     # ---- Calls
 
+    @overload
+    async def call(
+        self,
+        method: str,
+        params: Any = None,
+        *,
+        timeout: Optional[float] = None,
+        raw: Literal[True],
+    ) -> bytes: ...
+
+    @overload
+    async def call(
+        self,
+        method: str,
+        params: Any = None,
+        *,
+        timeout: Optional[float] = None,
+        raw: Optional[bool] = None,
+    ) -> Any: ...
+
     async def call(
         self,
         method: str,
@@ -158,6 +153,26 @@ class AsyncClient(_Base):
     ) -> Any:
         """As `Client.call`. Cancelling the task cancels the call."""
         return await self.submit(method, params, timeout=timeout, raw=raw)
+
+    @overload
+    def submit(
+        self,
+        method: str,
+        params: Any = None,
+        *,
+        timeout: Optional[float] = None,
+        raw: Literal[True],
+    ) -> "asyncio.Future[bytes]": ...
+
+    @overload
+    def submit(
+        self,
+        method: str,
+        params: Any = None,
+        *,
+        timeout: Optional[float] = None,
+        raw: Optional[bool] = None,
+    ) -> "asyncio.Future[Any]": ...
 
     def submit(
         self,
@@ -310,9 +325,8 @@ class AsyncClient(_Base):
 
     def _not_opened(self, closed: Closed) -> ConnectError:
         reason = closed.text or "the connection ended before it was open"
-        if self._options.argv is None:
-            return ConnectError(reason, errno=_errno_in(reason))
-        return SpawnError(reason, errno=_errno_in(reason))
+        kind = ConnectError if self._options.argv is None else SpawnError
+        return kind(reason, errno=closed.errno)
 
     def _handle(self, handler: Any, found: Event) -> None:
         try:
@@ -471,11 +485,3 @@ async def _await_handler(result: Any, found: Event) -> None:
     else:
         if isinstance(found, Request):
             answer(found, value)
-
-
-def _errno_in(text: str) -> Optional[int]:
-    """The errno that a text ends with the name of: an event has no other place for it."""
-    for number in errno.errorcode:
-        if text.endswith(os.strerror(number)):
-            return number
-    return None

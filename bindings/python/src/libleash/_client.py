@@ -12,12 +12,12 @@ from typing import (
     Callable,
     Dict,
     Iterator,
-    Mapping,
+    Literal,
     Optional,
-    Sequence,
     Set,
     Type,
     TypeVar,
+    overload,
 )
 
 from . import _abi, _json
@@ -34,7 +34,6 @@ from ._library import (
     run_signal_handlers,
     wait,
 )
-from ._options import Options, PathLike
 
 T = TypeVar("T")
 C = TypeVar("C", bound="Client")
@@ -50,38 +49,7 @@ class Client(_Base):
     call's `result`.
     """
 
-    def __init__(
-        self,
-        argv: Optional[Sequence[PathLike]] = None,
-        *,
-        url: Optional[str] = None,
-        environment: Optional[str] = None,
-        config: Optional[PathLike] = None,
-        env: Optional[Mapping[str, Optional[str]]] = None,
-        inherit_env: bool = True,
-        cwd: Optional[PathLike] = None,
-        headers: Optional[Mapping[str, str]] = None,
-        token: Optional[str] = None,
-        protocol: str = "jsonrpc",
-        timeout: Optional[float] = 30.0,
-        connect_timeout: Optional[float] = None,
-        raw: bool = False,
-        **options: Any,
-    ) -> None:
-        """Start the server `argv`, or dial `url`, or the `environment` of a `config` file.
-
-        `env` changes the inherited environment: a value of None removes a variable. `timeout` is
-        for calls that name none, in seconds; None is no limit. `options` are `stderr`,
-        `max_message`, `queue_events`, `queue_bytes`, `send_bytes`, `exit_after`, `kill_after`,
-        `ping_every`, `cork`, `ca_file`, `cert_file` and `key_file`.
-
-        SpawnError (an OSError with errno), ConnectError, ConnectTimeout, InvalidError.
-        """
-        settings = Options(
-            argv, url, environment, config, env, inherit_env, cwd, headers, token,
-            protocol=protocol, **options,
-        )  # fmt: skip
-        super().__init__(settings, timeout, raw)
+    def _set_up(self, connect_timeout: Optional[float]) -> None:
         self._pump_lock = threading.Lock()
         self._changed = threading.Condition(threading.Lock())
         #: Responses that a pump took, for those who wait for them.
@@ -92,9 +60,8 @@ class Client(_Base):
         self._wakes = 0
         self._was_woken = False
         self._is_over = False
-        self.initialize_result: Any = None
         tidy()
-        self._connection = Connection(settings, connect_timeout)
+        self._connection = Connection(self._options, connect_timeout)
 
     def _open_connection(self) -> Connection:
         connection = self._connection
@@ -103,6 +70,26 @@ class Client(_Base):
         return connection
 
     # ---- Calls
+
+    @overload
+    def call(
+        self,
+        method: str,
+        params: Any = None,
+        *,
+        timeout: Optional[float] = None,
+        raw: Literal[True],
+    ) -> bytes: ...
+
+    @overload
+    def call(
+        self,
+        method: str,
+        params: Any = None,
+        *,
+        timeout: Optional[float] = None,
+        raw: Optional[bool] = None,
+    ) -> Any: ...
 
     def call(
         self,
@@ -393,6 +380,12 @@ class Call:
         self._method = method
         self._lock = threading.Lock()
         self._pointer: Optional[EventPointer] = None
+
+    @overload
+    def result(self, timeout: Optional[float] = None, *, raw: Literal[True]) -> bytes: ...
+
+    @overload
+    def result(self, timeout: Optional[float] = None, *, raw: Optional[bool] = None) -> Any: ...
 
     def result(self, timeout: Optional[float] = None, *, raw: Optional[bool] = None) -> Any:
         """The result of the call, or its error raised.

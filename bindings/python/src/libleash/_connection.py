@@ -9,7 +9,18 @@ import warnings
 import weakref
 from collections import deque
 from ctypes import byref, c_int64
-from typing import Any, Callable, Deque, Dict, List, Optional, TypeVar, overload
+from typing import (
+    Any,
+    Callable,
+    Deque,
+    Dict,
+    List,
+    Mapping,
+    Optional,
+    Sequence,
+    TypeVar,
+    overload,
+)
 
 from . import _abi
 from ._errors import CloseTimeout, InvalidError
@@ -24,7 +35,7 @@ from ._library import (
     run_signal_handlers,
     wait,
 )
-from ._options import Options
+from ._options import Options, PathLike
 
 DEFAULT_QUEUE = 4096
 _DEFAULT_GRACE = 2.0
@@ -177,16 +188,53 @@ class _Base:
 
     _connection: Optional[Connection]
 
-    def __init__(self, options: Options, timeout: Optional[float], raw: bool) -> None:
+    def __init__(
+        self,
+        argv: Optional[Sequence[PathLike]] = None,
+        *,
+        url: Optional[str] = None,
+        environment: Optional[str] = None,
+        config: Optional[PathLike] = None,
+        env: Optional[Mapping[str, Optional[str]]] = None,
+        inherit_env: bool = True,
+        cwd: Optional[PathLike] = None,
+        headers: Optional[Mapping[str, str]] = None,
+        token: Optional[str] = None,
+        protocol: str = "jsonrpc",
+        timeout: Optional[float] = 30.0,
+        connect_timeout: Optional[float] = None,
+        raw: bool = False,
+        **options: Any,
+    ) -> None:
+        """Start the server `argv`, or dial `url`, or the `environment` of a `config` file.
+
+        `env` changes the inherited environment: a value of None removes a variable. `timeout` is
+        for calls that name none, in seconds; None is no limit. `options` are `stderr`,
+        `max_message`, `queue_events`, `queue_bytes`, `send_bytes`, `exit_after`, `kill_after`,
+        `ping_every`, `cork`, `ca_file`, `cert_file` and `key_file`.
+
+        SpawnError (an OSError with errno), ConnectError, ConnectTimeout, InvalidError: from here,
+        of an `AsyncClient` from `open`.
+        """
         self._connection = None
-        self._options = options
+        self._options = Options(
+            argv, url, environment, config, env, inherit_env, cwd, headers, token,
+            protocol=protocol, **options,
+        )  # fmt: skip
         self._timeout = float("inf") if timeout is None else check_timeout(timeout)
         self._raw = raw
         self._methods: Dict[str, bytes] = {}
         self._on_request: Dict[str, Handler] = {}
         self._on_notification: Dict[str, Handler] = {}
-        self._inbox = Inbox(options.queue_events or DEFAULT_QUEUE)
+        self._inbox = Inbox(self._options.queue_events or DEFAULT_QUEUE)
+        #: What the server said to `initialize`, after a handshake.
+        self.initialize_result: Any = None
         _clients.add(self)
+        self._set_up(connect_timeout)
+
+    def _set_up(self, connect_timeout: Optional[float]) -> None:
+        """What a kind of client needs besides."""
+        raise NotImplementedError
 
     def _forked(self) -> None:
         pass

@@ -153,10 +153,12 @@ class Options:
             check(quick.opts_set_list(opts, key, array(items, "a list"), len(items)))
 
 
-def environments(config: PathLike) -> Any:
+def environments(config: Optional[PathLike] = None) -> Any:
     """What a codex environments.toml holds, without its secrets: `{"default": id or None,
-    "environments": [{"id", "kind", "connect_timeout_sec", "initialize_timeout_sec"}]}`."""
-    path = text(os.fspath(config), "config")
+    "environments": [{"id", "kind", "connect_timeout_sec", "initialize_timeout_sec"}]}`.
+
+    Without a file it is what CODEX_EXEC_SERVER_URL names. Connects to nothing. InvalidError."""
+    path = None if config is None else text(os.fspath(config), "config")
     length = c_size_t()
     capacity = 4096
     while True:
@@ -170,8 +172,6 @@ def environments(config: PathLike) -> Any:
 
 def environment_timeout(options: Options) -> Optional[float]:
     """How long the file says that connecting may take."""
-    if options.config is None:
-        return None
     known = environments(options.config)
     name = options.environment or known.get("default")
     for environment in known["environments"]:
