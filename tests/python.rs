@@ -97,14 +97,15 @@ fn its_types_are_strict() {
     let configuration = package().join("pyproject.toml");
     let cache = work().join("mypy-cache");
     let parts = ["src", "tools", "tests", "benches"].map(|part| package().join(part));
-    let quickstart = root().join("examples/quickstart.py");
+    let examples = ["acp_agent", "asyncio_commands", "diagnostics", "quickstart"]
+        .map(|name| root().join("examples").join(name).with_extension("py"));
     Program::new(python.to_owned())
         .args(["-m", "mypy", "--strict", "--config-file"])
         .arg(configuration)
         .arg("--cache-dir")
         .arg(cache)
         .args(parts)
-        .arg(quickstart)
+        .args(examples)
         .env("MYPYPATH", package().join("src"))
         .timeout(LONG)
         .never_under_valgrind()

@@ -50,6 +50,10 @@
 #define LEASH_EXPECTED 0
 #endif
 
+// Qt makes a macro of this word, unless QT_NO_KEYWORDS is defined.
+#pragma push_macro("forever")
+#undef forever
+
 namespace leash {
 
 // Files of one program may be compiled for different standards: what they call `result` is then not
@@ -847,5 +851,7 @@ inline nlohmann::json call(connection &c, std::string_view method, const nlohman
 }  // namespace leash
 #endif
 #endif
+
+#pragma pop_macro("forever")
 
 #endif  // LEASH_HPP

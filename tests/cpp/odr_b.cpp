@@ -1,5 +1,10 @@
-// The other half of odr_a.cpp.
+// The other half of odr_a.cpp, which has the words of Qt.
+#define forever for (;;)
 #include <leash.hpp>
+
+#ifndef forever
+#error "leash.hpp took a macro away"
+#endif
 
 long use_elsewhere(leash_conn *c) {
   leash::result<int> result = 1;

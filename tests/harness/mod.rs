@@ -567,6 +567,7 @@ impl Drop for Peer {
 /// stdio. tests/peers/install.sh installs them.
 const PEERS: &[(&str, &[&str])] = &[
     ("codex", &["exec-server", "--listen", "stdio"]),
+    ("codex-acp", &[]),
     ("mcp-server-everything", &["stdio"]),
     ("bash-language-server", &["start"]),
     ("deltachat-rpc-server", &[]),
@@ -587,11 +588,7 @@ pub fn peer(name: &str) -> Option<Peer> {
     let peers = env::var_os("LEASH_PEERS").map_or_else(|| target.join("peers"), PathBuf::from);
     let program = peers.join("bin").join(name);
     if !program.exists() {
-        let install = format!("tests/peers/install.sh {name}");
-        let required = env::var_os("LEASH_REQUIRE_PEERS").is_some_and(|v| v == "1");
-        assert!(!required, "{name} is missing: {install}");
-        // Past the test runner's capture: a skip must be seen.
-        let _ = writeln!(io::stderr(), "SKIPPED {name}: {install}");
+        skip(name, &format!("tests/peers/install.sh {name}"));
         return None;
     }
     // Not under /tmp: codex then warns on stderr that it will not write there.
@@ -599,7 +596,7 @@ pub fn peer(name: &str) -> Option<Peer> {
     fs::create_dir_all(&folder).expect("the work folder is ours");
     let here = folder.to_str().expect("UTF-8").to_owned();
     let env = match name {
-        "codex" => vec![format!("CODEX_HOME={here}")],
+        "codex" | "codex-acp" => vec![format!("CODEX_HOME={here}")],
         "deltachat-rpc-server" => vec![format!("DC_ACCOUNTS_PATH={here}/accounts")],
         "ruff" => vec![format!("RUFF_CACHE_DIR={here}")],
         _ => Vec::new(),
@@ -607,6 +604,16 @@ pub fn peer(name: &str) -> Option<Peer> {
     let program = program.into_os_string().into_string().expect("UTF-8");
     let argv = [program].into_iter().chain(arguments.iter().map(|&a| a.to_owned())).collect();
     Some(Peer { argv, env, folder })
+}
+
+/// Tell that `name` is missing, and how to get it; with `LEASH_REQUIRE_PEERS=1`
+/// fail.
+#[track_caller]
+pub fn skip(name: &str, install: &str) {
+    let required = env::var_os("LEASH_REQUIRE_PEERS").is_some_and(|v| v == "1");
+    assert!(!required, "{name} is missing: {install}");
+    // Past the test runner's capture: a skip must be seen.
+    let _ = writeln!(io::stderr(), "SKIPPED {name}: {install}");
 }
 
 /// A server that a test started by itself: one that listens.

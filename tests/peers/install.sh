@@ -19,6 +19,7 @@ peers=${LEASH_PEERS:-${CARGO_TARGET_DIR:-$root/target}/peers}
 # name                  group  from  package                                      version
 table='
 codex                   stdio  npm   @openai/codex                                0.169.0
+codex-acp               stdio  npm   @zed-industries/codex-acp                    0.16.0
 mcp-server-everything   stdio  npm   @modelcontextprotocol/server-everything      2026.8.31
 bash-language-server    stdio  npm   bash-language-server                         5.8.1
 deltachat-rpc-server    stdio  pip   deltachat-rpc-server                         2.65.0
@@ -104,11 +105,10 @@ from_npm() {
   [ -e "$dir/package.json" ] || printf '{"private":true}\n' >"$dir/package.json"
   "${npm[@]}" install --prefix "$dir" --no-audit --no-fund --loglevel=error "$package@$version" \
     >"$dir/install.log" 2>&1 || { tail -20 "$dir/install.log" >&2; die "npm install $package@$version failed"; }
-  if [ "$name" = codex ]; then
-    # The package's own bin is a node wrapper that spawns the program: two
-    # processes where the tests want one. Link the program itself.
-    program=$(find "$dir/node_modules/@openai" -path '*/vendor/*' -name codex -type f -perm -u+x | head -1)
-    [ -n "$program" ] || die "no native codex for $(uname -m) in $package@$version"
+  # A native program in a package of its own, if there is one: the main package's
+  # bin is a node wrapper that spawns it, two processes where the tests want one.
+  program=$(find "$dir/node_modules/${package%/*}" -path '*-linux-*/bin/*' -name "$name" -type f -perm -u+x | head -1)
+  if [ -n "$program" ]; then
     link "$program" "$name"
   else
     # Say which node: the tests start servers with other PATHs, and none.
