@@ -28,6 +28,7 @@
 //! | `print:TEXT` | a line on stdout, whatever the framing |
 //! | `noise` | three lines as launchers print them |
 //! | `raw:TEXT` | bytes on stdout; `\n`, `\r`, `\\` and `\xNN` are escapes |
+//! | `file:PATH` | the bytes of that file on stdout |
 //! | `stderr:TEXT` | a line on stderr |
 //! | `stderr-flood:N` | N numbered lines on stderr |
 //! | `stderr-recv` | read one message and write it to stderr, as a line |
@@ -122,6 +123,10 @@ impl Server {
             "print" => self.write(format!("{rest}\n").as_bytes())?,
             "noise" => self.write(NOISE.as_bytes())?,
             "raw" => self.write(&unescape(rest))?,
+            "file" => {
+                let bytes = std::fs::read(rest);
+                self.write(&bytes.unwrap_or_else(|e| usage(&format!("{rest}: {e}"))))?;
+            }
             "stderr" => io::stderr().write_all(format!("{rest}\n").as_bytes())?,
             "stderr-flood" => {
                 let mut err = io::BufWriter::new(io::stderr());

@@ -577,6 +577,8 @@ const PEERS: &[(&str, &[&str])] = &[
     ("stunnel4", &[]),
     ("sshd", &[]),
     ("kosoku", &[]),
+    // A folder, not a program.
+    ("JSONTestSuite", &[]),
 ];
 
 /// A real server, or None and a line that says how to get it. The test then

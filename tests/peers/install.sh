@@ -10,7 +10,7 @@
 #   tests/peers/install.sh --list     names, groups and versions
 #
 # Afterwards bin/NAME in that folder starts NAME, as one process: see `peer` in
-# tests/harness/mod.rs, and probe.py beside this file.
+# tests/harness/mod.rs, and probe.py beside this file. JSONTestSuite is a folder.
 set -euo pipefail
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
@@ -29,6 +29,7 @@ websocketd              ws     apt   websocketd                                 
 stunnel4                ws     apt   stunnel4                                     -
 sshd                    ws     apt   openssh-server                               -
 kosoku                  ws     pip   kosoku                                       0.1.0
+JSONTestSuite           stdio  sdist pyjson5                                      2.0.1
 '
 
 say() { printf '%s\n' "peers: $*"; }
@@ -119,6 +120,19 @@ from_npm() {
   fi
 }
 
+# Files that a package has in its sources, and no program.
+from_sdist() {
+  local name=$1 package=$2 version=$3 dir="$peers/sdist" folder
+  need_venv
+  mkdir -p "$dir"
+  "$peers/venv/bin/pip" download -q --disable-pip-version-check --no-deps --no-binary "$package" \
+    -d "$dir" "$package==$version"
+  tar -xzf "$dir/$package-$version.tar.gz" --no-same-owner -C "$dir"
+  folder=$(find "$dir" -type d -name "$name" | head -1)
+  [ -n "$folder" ] || die "no $name in $package $version"
+  link "$folder" "$name"
+}
+
 from_apt() {
   local name=$1 package=$2
   find_program "$name" >/dev/null || apt_get "$package"
@@ -136,6 +150,7 @@ install() {
     npm) from_npm "$name" "$package" "$version" ;;
     pip) from_pip "$name" "$package" "$version" ;;
     apt) from_apt "$name" "$package" ;;
+    sdist) from_sdist "$name" "$package" "$version" ;;
   esac
   [ -x "$peers/bin/$name" ] || die "$name: installed, but $peers/bin/$name does not run"
   : >"$stamp"
