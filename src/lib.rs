@@ -18,3 +18,17 @@ mod spare;
 #[allow(unsafe_code, reason = "system calls; each wrapper is safe to call")]
 pub mod sys;
 pub mod transport;
+
+/// What the fuzz targets in tests/fuzz hold against something simpler. Not part
+/// of the API: no promise holds for it.
+#[doc(hidden)]
+pub mod internals {
+    pub use crate::environments::Environments;
+    pub use crate::error::{Code, Error, Result};
+    pub use crate::framing::{Decoder, Framing, Piece};
+    pub use crate::message::{Frame, Kind, Parsed, Payload, Terminated, parse};
+    pub use crate::options::{ListKey, Options, TextKey};
+    pub use crate::session::{CallId, Session};
+    #[cfg(feature = "websocket")]
+    pub use crate::transport::websocket::{Target, Trust};
+}
