@@ -26,7 +26,7 @@ use serde_json::json;
 
 #[path = "../tests/harness/mod.rs"]
 mod harness;
-use harness::{Library, library, root};
+use harness::{Library, library, link_by_soname, root};
 
 /// What `host.c` can measure, and how.
 struct Scenario {
@@ -195,12 +195,9 @@ struct Tools {
 impl Tools {
     fn build() -> Self {
         let library = library(Library::Shared);
+        link_by_soname(&library, &folder());
         let [library, include] =
             [library.as_path(), &root().join("include")].map(|path| path.display().to_string());
-        // Programs look for the soname, which only an installation makes.
-        let soname = folder().join("libleash.so.0");
-        let _ = fs::remove_file(&soname);
-        std::os::unix::fs::symlink(&library, &soname).expect("the target folder is ours");
         let rpath = format!("-Wl,-rpath,{}", folder().display());
         let include = format!("-I{include}");
         Self {

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 mod harness;
-use harness::{root, work};
+use harness::{link_by_soname, root, work};
 
 /// Of one `leash_call` with a small message, and the reading and freeing of its
 /// answer, by the optimised library. When it becomes less, make this less, too.
@@ -44,12 +44,9 @@ fn optimised_library() -> PathBuf {
 }
 
 fn host(library: &Path) -> PathBuf {
-    // Programs look for the soname, which only an installation makes.
     let folder = work().join("budget");
-    let soname = folder.join("libleash.so.0");
     fs::create_dir_all(&folder).expect("the work folder is ours");
-    let _ = fs::remove_file(&soname);
-    std::os::unix::fs::symlink(library, &soname).expect("the work folder is ours");
+    link_by_soname(library, &folder);
     let include = format!("-I{}", root().join("include").display());
     let rpath = format!("-Wl,-rpath,{}", folder.display());
     compile(

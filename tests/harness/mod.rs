@@ -214,18 +214,21 @@ pub fn library(kind: Library) -> PathBuf {
     match kind {
         Library::Static => deps.join("libleash.a"),
         Library::Shared => {
-            // Programs look for the soname, which only an installation makes.
             let built = deps.join("libleash.so");
-            for name in ["libleash.so", "libleash.so.0"] {
-                let link = work().join(name);
-                if fs::read_link(&link).ok().as_ref() != Some(&built) {
-                    let _ = fs::remove_file(&link);
-                    let made = symlink(&built, &link);
-                    assert!(made.is_ok() || link.exists(), "{made:?}");
-                }
-            }
+            link_by_soname(&built, &work());
             built
         }
+    }
+}
+
+/// Make `folder` one where programs find the shared library that is at `built`:
+/// they look for its soname, which only an installation makes.
+pub fn link_by_soname(built: &Path, folder: &Path) {
+    let link = folder.join(concat!("libleash.so.", env!("CARGO_PKG_VERSION_MAJOR")));
+    if fs::read_link(&link).ok().as_deref() != Some(built) {
+        let _ = fs::remove_file(&link);
+        let made = symlink(built, &link);
+        assert!(made.is_ok() || link.exists(), "{made:?}");
     }
 }
 
