@@ -1,0 +1,14 @@
+# A program for one version of libleash runs with any later one of the same major version.
+
+include("${CMAKE_CURRENT_LIST_DIR}/leash-places.cmake")
+leash_says(Version PACKAGE_VERSION)
+string(REGEX MATCH "^[0-9]+" LEASH_MAJOR "${PACKAGE_VERSION}")
+string(REGEX MATCH "^[0-9]+" LEASH_WANTED "${PACKAGE_FIND_VERSION}")
+
+if(PACKAGE_FIND_VERSION VERSION_EQUAL PACKAGE_VERSION)
+  set(PACKAGE_VERSION_EXACT TRUE)
+endif()
+if(LEASH_WANTED STREQUAL "" OR (LEASH_WANTED EQUAL LEASH_MAJOR AND
+    PACKAGE_FIND_VERSION VERSION_LESS_EQUAL PACKAGE_VERSION))
+  set(PACKAGE_VERSION_COMPATIBLE TRUE)
+endif()
