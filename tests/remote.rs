@@ -232,6 +232,9 @@ fn a_lid_that_opens_again_goes_on() {
 
 // ---- What cannot be reached
 
+/// What ssh does anyway.
+const USUAL: &str = "LogLevel=INFO";
+
 #[test]
 fn what_goes_wrong_is_told() {
     let Some(sshd) = Sshd::start(&[]) else { return };
@@ -243,35 +246,19 @@ fn what_goes_wrong_is_told() {
         format!("ssh: connect to host 127.0.0.1 port {}: Connection refused", &no_port[5..]);
     let verification = "Host key verification failed.";
     let changed = "WARNING: REMOTE HOST IDENTIFICATION HAS CHANGED!";
-    let rows: [(&str, &[&str], &str, i32, [&str; 2]); 7] = [
-        ("another host key", &[&wrong], "true", 255, [changed, verification]),
-        (
-            "unknown host key",
-            &[&nobody],
-            "true",
-            255,
-            ["No ED25519 host key is known", verification],
-        ),
-        ("no key", &[&stranger], "true", 255, ["", "127.0.0.1: Permission denied (publickey)."]),
-        ("nobody listens", &[&no_port], "true", 255, ["", &refused]),
-        (
-            "no such name",
-            &["HostName=nobody.invalid"],
-            "true",
-            255,
-            ["ssh: Could not resolve hostname nobody.invalid: ", ""],
-        ),
-        (
-            "no such command",
-            &[],
-            "exec sh -c 'exec no-such-server'",
-            127,
-            ["", "no-such-server: not found"],
-        ),
-        ("the server fails", &[], "echo its last words >&2; exit 3", 3, ["", "its last words"]),
+    let unresolved = "ssh: Could not resolve hostname nobody.invalid: ";
+    // What went wrong, an option, a command, the status, what stderr has and how it ends.
+    let rows = [
+        ("another host key", &*wrong, "true", 255, changed, verification),
+        ("unknown host key", &nobody, "true", 255, "No ED25519 host key is known", verification),
+        ("no key", &stranger, "true", 255, "127.0.0.1: Permission denied", " (publickey)."),
+        ("nobody listens", &no_port, "true", 255, "", &refused),
+        ("no such name", "HostName=nobody.invalid", "true", 255, unresolved, ""),
+        ("no such command", USUAL, "exec sh -c 'exec no-such-server'", 127, "", ": not found"),
+        ("the server fails", USUAL, "echo its last words >&2; exit 3", 3, "", "its last words"),
     ];
-    for (what, options, command, status, [words, last_words]) in rows {
-        let connection = launch(&sshd.ssh(options, command));
+    for (what, option, command, status, words, last_words) in rows {
+        let connection = launch(&sshd.ssh(&[option], command));
         let refused = answer(&connection, SOON).unwrap_err();
         let (events, stderr) = story(&connection);
         let closed = format!("\"ssh\" exited with status {status}");
