@@ -35,6 +35,12 @@
  *            descendant of the server is gone within EXIT_AFTER + KILL_AFTER + 1 s. Out of
  *            reach: what another daemon started on its behalf, the far side of ssh, processes
  *            of a user whom the host may not signal (LEASH_E_LEFT says so).
+ * Trace:     with LEASH_TRACE=FILE in the environment each connection appends to FILE, a line
+ *            each, what happens on it: messages (direction, kind, method, id, size), states,
+ *            the teardown, and when. Never a payload, argv, or environment. FILE is opened by
+ *            leash_connect, and made for its owner alone; when that fails, or a line cannot be
+ *            written, the connection goes on without. It is for finding faults: each message
+ *            waits for a write. Programs with more rights than their caller ignore it.
  * Memory:    message buffers that cannot be had give LEASH_E_NO_MEMORY; elsewhere running
  *            out of memory aborts, as in any Rust program. Nothing is ever printed.
  * Unload:    dlclose() leaves the library mapped.

@@ -17,6 +17,7 @@ pub mod session;
 mod spare;
 #[allow(unsafe_code, reason = "system calls; each wrapper is safe to call")]
 pub mod sys;
+mod trace;
 pub mod transport;
 
 /// What the fuzz targets in tests/fuzz hold against something simpler. Not part

@@ -195,12 +195,15 @@ impl Driver {
         if matches!(end, End::Abandoned) || matches!(self.cause, Some(Cause::NeverStarted(_))) {
             self.shared.outbox().sink().close();
             self.server.kill();
+            self.shared.trace.note(|| "the guard is to kill everything now".to_owned());
             return Instant::now() + MARGIN;
         }
         // What cannot be sent is lost with the server.
         let _ = self.shared.outbox().flush();
         self.server.close();
-        Instant::now() + self.graces + MARGIN
+        let limit = self.graces + MARGIN;
+        self.shared.trace.note(|| format!("the guard is to end everything within {limit:?}"));
+        Instant::now() + limit
     }
 
     /// Close stdin once everything is sent.
@@ -356,7 +359,9 @@ impl Driver {
         let mut outbox = self.shared.outbox();
         if !outbox.is_waiting() {
             drop(outbox);
-            self.stdin = None;
+            if self.stdin.take().is_some() {
+                self.shared.trace.note(|| "output goes on".to_owned());
+            }
             return;
         }
         if self.stdin.is_some() {
@@ -364,7 +369,10 @@ impl Driver {
         }
         let Some(fd) = outbox.sink().descriptor() else { return };
         match sys::watch(fd, Interest::WRITABLE) {
-            Ok(fd) => self.stdin = Some(fd),
+            Ok(fd) => {
+                self.stdin = Some(fd);
+                self.shared.trace.note(|| "output waits: the server does not read".to_owned());
+            }
             Err(e) => {
                 outbox.sink().close();
                 let what = "cannot watch the server's stdin";
@@ -389,6 +397,7 @@ impl Driver {
 
     fn hear_guard(&mut self) {
         let report = self.server.next_report();
+        report.iter().for_each(|report| self.trace_report(report));
         match report {
             None => {
                 // Nothing more for now: let the readiness be told anew.
@@ -422,6 +431,20 @@ impl Driver {
                 self.cause.get_or_insert(Cause::Broken(Error::new(Code::Closed, text)));
             }
         }
+    }
+
+    fn trace_report(&self, report: &Report) {
+        let label = &self.label;
+        self.shared.trace.note(|| match report {
+            Report::Started { pid } => format!("the guard runs {label}, pid {pid}"),
+            Report::Failed(error) => error.to_string(),
+            Report::Exited(Exit::Code(code)) => format!("{label} exited with status {code}"),
+            Report::Exited(Exit::Signal(n)) => format!("{label} was killed by {}", signal_name(*n)),
+            Report::Gone(Teardown { stage, killed, left, .. }) => {
+                format!("the guard is done: {}, killed {killed}, left {left}", told(*stage))
+            }
+            Report::Lost => "the guard was killed".to_owned(),
+        });
     }
 
     /// Read a portion of stdout at the end: nothing stops that, for the server
@@ -469,6 +492,7 @@ impl Driver {
     fn read_errors(&mut self) -> Option<usize> {
         let shared = &self.shared;
         let filled = self.stderr.as_mut()?.read(|line| {
+            shared.trace.note(|| format!("<- stderr, {} bytes", line.len()));
             shared.update(|state| state.queue.push_stderr(Text::new(line)));
         });
         match filled {
@@ -493,6 +517,14 @@ impl Drop for Driver {
             return;
         }
         self.shared.break_off();
+    }
+}
+
+fn told(stage: Stage) -> &'static str {
+    match stage {
+        Stage::Exited => "no signal was needed",
+        Stage::Term => "SIGTERM was needed",
+        Stage::Kill => "SIGKILL was needed",
     }
 }
 

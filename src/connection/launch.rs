@@ -14,10 +14,9 @@ use tokio::io::Interest;
 
 use super::drive::Driver;
 use super::lead::Input;
-use super::outbox::{self, Outbox};
+use super::outbox;
 use super::shared::Shared;
 use crate::error::{Code, Error, Result};
-use crate::events::{Limits, Queue};
 use crate::framing::Decoder;
 use crate::options::Options;
 use crate::process::{self, Command, Pipes, Report, Server};
@@ -25,6 +24,7 @@ use crate::runtime;
 use crate::sys;
 use crate::sys::io::wait_readable;
 use crate::sys::park::Bell;
+use crate::trace::Trace;
 use crate::transport::stdio::{Lines, Reader, Sink};
 
 /// Launch `argv`, and let the runtime look after it.
@@ -37,12 +37,10 @@ pub(super) fn launch(argv: &[&str], options: &Options) -> Result<Arc<Shared>> {
 
     let _context = runtime.handle().enter();
     let sink = outbox::Sink::Pipe(Sink::new(stdin));
-    let outbox = Outbox::new(sink, options.max_message, options.send_bytes, options.cork);
-    let queue = Queue::new(Limits { events: options.queue_events, bytes: options.queue_bytes });
+    let trace = Trace::from_environment(&label(argv[0]));
     let decoder = Decoder::new(options.protocol.framing(), options.max_message);
-    let reader = Reader::new(Arc::new(stdout), decoder);
-    let protocol = options.protocol;
-    let shared = Arc::new(Shared::new(protocol, outbox, queue, ready));
+    let reader = Reader::new(Arc::new(stdout), decoder, trace.clone());
+    let shared = Arc::new(Shared::new(options, trace, sink, ready));
     let watch = || -> io::Result<_> {
         let interest = runtime.register(reader.descriptor(), Arc::downgrade(&shared) as _)?;
         let stderr = stderr.map(Lines::new).transpose()?;

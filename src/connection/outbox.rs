@@ -4,7 +4,9 @@ use std::sync::Arc;
 
 use crate::error::{Code, Error, Result};
 use crate::message::Outgoing;
+use crate::options::Options;
 use crate::sys::Fd;
+use crate::trace::Trace;
 use crate::transport::stdio;
 #[cfg(feature = "websocket")]
 use crate::transport::websocket;
@@ -19,6 +21,7 @@ pub struct Outbox {
     is_corked: bool,
     /// Where the next message is made.
     buffer: Vec<u8>,
+    trace: Trace,
 }
 
 /// Where messages go.
@@ -39,8 +42,10 @@ const RESERVE: usize = 1 << 20;
 
 impl Outbox {
     /// An outbox that sends to `sink`.
-    pub fn new(sink: Sink, max_message: usize, send_bytes: usize, cork: bool) -> Self {
-        Self { sink, max_message, send_bytes, cork, is_corked: false, buffer: Vec::new() }
+    pub fn new(sink: Sink, options: &Options, trace: Trace) -> Self {
+        let Options { max_message, send_bytes, cork, .. } = *options;
+        let buffer = Vec::new();
+        Self { sink, max_message, send_bytes, cork, is_corked: false, buffer, trace }
     }
 
     /// A buffer to make a message in.
@@ -73,6 +78,7 @@ impl Outbox {
 
     /// Send a message, together with what was corked before it.
     pub fn send(&mut self, message: &Outgoing<'_>) -> Result<()> {
+        self.trace.sent(message);
         if self.is_corked {
             self.sink.hold(message)?;
             return self.flush();
@@ -85,6 +91,7 @@ impl Outbox {
         if !self.cork {
             return self.send(message);
         }
+        self.trace.sent(message);
         self.sink.hold(message)?;
         self.is_corked = true;
         if self.sink.unsent() >= CORKED_MAX { self.flush() } else { Ok(()) }

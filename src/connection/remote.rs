@@ -7,14 +7,15 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::outbox::{Outbox, Sink};
+use super::outbox::Sink;
 use super::shared::{End, Life, Shared};
 use crate::error::{Code, Error, Result};
-use crate::events::{Closed, Limits, Queue, Text};
+use crate::events::{Closed, Text};
 use crate::framing::Piece;
 use crate::options::Options;
 use crate::runtime;
 use crate::sys::park::Bell;
+use crate::trace::Trace;
 use crate::transport::websocket::{
     self, Ending, Incoming, Opcode, Socket, Stage, Target, Trust, Turn,
 };
@@ -55,10 +56,9 @@ pub(super) fn dial(
     let ready = Bell::new()
         .map_err(|e| Error::os(Code::Connect, "cannot get a descriptor for the connection", &e))?;
     let sink = Sink::Messages(websocket::Queue::default());
-    let outbox = Outbox::new(sink, options.max_message, options.send_bytes, options.cork);
-    let queue = Queue::new(Limits { events: options.queue_events, bytes: options.queue_bytes });
     // Threads of the host never read: what they would get is no message yet.
-    let shared = Arc::new(Shared::new(options.protocol, outbox, queue, ready));
+    let trace = Trace::from_environment(target.label());
+    let shared = Arc::new(Shared::new(options, trace, sink, ready));
     let until = match limit {
         Some(Duration::ZERO) => Some(Instant::now() + DIAL_MAX),
         _ => until,
@@ -248,6 +248,7 @@ impl Driver {
             return;
         }
         self.pings.sent();
+        self.shared.trace.note(|| "-> ping".to_owned());
         if let Err(e) = socket.start_ping() {
             self.cannot_send(socket, &e);
         }
@@ -261,6 +262,7 @@ impl Driver {
             Incoming::Pong => return self.pings.answered(),
             Incoming::Close(code) => return self.closed_by_peer(code),
         };
+        self.shared.trace.received(&piece);
         self.shared.take_in(piece);
     }
 

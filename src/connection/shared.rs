@@ -12,13 +12,15 @@ use tokio::sync::Notify;
 use super::deadlines::Deadlines;
 use super::handover::Reading;
 use super::lead::{Input, Spin};
-use super::outbox::Outbox;
+use super::outbox::{Outbox, Sink};
 use crate::error::{Code, Error, Result};
-use crate::events::{Body, Closed, Event, Outcome, Queue, Text};
+use crate::events::{Body, Closed, Event, Limits, Outcome, Queue, Text};
 use crate::framing::Piece;
 use crate::message::{self, Frame, Kind, Outgoing, Parsed, Protocol};
+use crate::options::Options;
 use crate::session::{CallId, Session};
 use crate::sys::park::{self, Bell};
+use crate::trace::Trace;
 
 /// How much of an unwanted message is shown.
 const NOISE_MAX: usize = 4096;
@@ -26,6 +28,7 @@ const NOISE_MAX: usize = 4096;
 /// One connection.
 pub(super) struct Shared {
     pub protocol: Protocol,
+    pub trace: Trace,
     outbox: Mutex<Outbox>,
     state: Mutex<State>,
     /// Wakes the runtime's side: something changed that it must look at.
@@ -109,7 +112,9 @@ pub(super) struct Call {
 }
 
 impl Shared {
-    pub fn new(protocol: Protocol, outbox: Outbox, queue: Queue, ready: Bell) -> Self {
+    pub fn new(options: &Options, trace: Trace, sink: Sink, ready: Bell) -> Self {
+        let outbox = Outbox::new(sink, options, trace.clone());
+        let queue = Queue::new(Limits { events: options.queue_events, bytes: options.queue_bytes });
         let state = State {
             life: Life::Opening,
             has_opened: false,
@@ -128,7 +133,8 @@ impl Shared {
             is_held_up: false,
         };
         Self {
-            protocol,
+            protocol: options.protocol,
+            trace,
             outbox: Mutex::new(outbox),
             state: Mutex::new(state),
             driver: Notify::new(),
@@ -195,6 +201,10 @@ impl Shared {
 
     /// The server runs.
     pub fn opened(&self, pid: Option<i32>) {
+        self.trace.note(|| match pid {
+            Some(pid) => format!("open, pid {pid}"),
+            None => "open".to_owned(),
+        });
         self.update(|state| {
             state.pid = pid;
             match state.life {
@@ -265,11 +275,16 @@ impl Shared {
         let expired = self.update(|state| {
             let mut expired = Vec::new();
             while let Some(id) = state.deadlines.take(now) {
-                expired.extend(state.end(id, &timeout()));
+                if state.calls.contains(id) {
+                    expired.push((id, state.end(id, &timeout())));
+                }
             }
             expired
         });
-        expired.into_iter().for_each(|cancel| self.tell_cancel(cancel));
+        for (id, cancel) in expired {
+            self.trace.note(|| format!("call {} had no answer in time", id.get()));
+            cancel.into_iter().for_each(|cancel| self.tell_cancel(cancel));
+        }
     }
 
     /// End one call because of `error`. `false`: it has ended already.
@@ -278,6 +293,9 @@ impl Shared {
             let was_open = state.calls.get_mut(id).is_some();
             (was_open, state.end(id, error))
         });
+        if ended.0 {
+            self.trace.note(|| format!("call {} given up: {error}", id.get()));
+        }
         ended.1.into_iter().for_each(|cancel| self.tell_cancel(cancel));
         ended.0
     }
@@ -327,20 +345,26 @@ impl Shared {
                 Error::new(Code::Closed, format!("the connection ended: {error}"))
             }
         };
-        self.update(|state| {
-            if matches!(state.life, Life::Opening | Life::Open) {
+        let has_begun = self.update(|state| {
+            let begins = matches!(state.life, Life::Opening | Life::Open);
+            if begins {
                 state.life = Life::Closing(end);
                 state.end_all(&reason);
                 state.ring_watchers();
                 self.drain(state);
             }
+            begins
         });
+        if has_begun {
+            self.trace.note(|| format!("closing: {reason}"));
+        }
         self.driver.notify_one();
     }
 
     /// Nothing is left of it. The last change of its life.
     pub fn finish(&self, mut closed: Closed, failed: Option<Error>) {
         let left = closed.teardown.map_or(0, |teardown| teardown.left);
+        self.trace.note(|| "closed".to_owned());
         closed.os_error = failed.as_ref().map_or(0, Error::os_error);
         self.update(|state| {
             closed.discarded = state.discarded;

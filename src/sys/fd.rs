@@ -1,14 +1,29 @@
 //! Descriptors that belong to the library.
 
+use std::fs::OpenOptions;
+use std::io::Result;
 use std::mem::ManuallyDrop;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
 
-use super::fork;
+use super::{fork, high};
 
 /// A descriptor of the library: close-on-exec by its maker, and closed in a
 /// forked copy of the host, where it would keep the peer's pipe open.
 #[derive(Debug)]
 pub struct Fd(ManuallyDrop<OwnedFd>);
+
+impl Fd {
+    /// Open a file to append to it, and make it if there is none, for its owner
+    /// alone. Does not wait for the other end of a pipe, now or later.
+    pub fn append(path: &Path) -> Result<Self> {
+        let mut options = OpenOptions::new();
+        options.append(true).create(true).mode(0o600);
+        options.custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY);
+        Ok(high(options.open(path)?.into())?.into())
+    }
+}
 
 impl From<OwnedFd> for Fd {
     fn from(fd: OwnedFd) -> Self {

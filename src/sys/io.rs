@@ -120,9 +120,10 @@ fn unknown_flag(e: &io::Error) -> bool {
     matches!(e.raw_os_error(), Some(libc::EOPNOTSUPP | libc::EINVAL | libc::ENOSYS))
 }
 
-/// Before Linux 6.18: block SIGPIPE around the write, and take the one that
-/// the write raised. Costs two system calls, and a third after EPIPE.
-fn write_masked(fd: &impl AsFd, parts: &[IoSlice<'_>]) -> io::Result<usize> {
+/// The same before Linux 6.18, and for anything that is written to: block
+/// SIGPIPE around the write, and take the one that the write raised. Costs two
+/// system calls, and a third after EPIPE.
+pub fn write_masked(fd: &impl AsFd, parts: &[IoSlice<'_>]) -> io::Result<usize> {
     let pipe = signal_set(&[libc::SIGPIPE]);
     let mut before = signal_set(&[]);
     // SAFETY: both sets are initialised; only this thread's mask changes.

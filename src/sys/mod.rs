@@ -30,6 +30,13 @@ pub fn keeping_errno<T>(work: impl FnOnce() -> T) -> T {
     result
 }
 
+/// Whether this program has more rights than whoever started it: then its
+/// environment is not to be trusted (getauxval(3), AT_SECURE).
+pub fn is_privileged() -> bool {
+    // SAFETY: no memory.
+    unsafe { libc::getauxval(libc::AT_SECURE) != 0 }
+}
+
 /// The same descriptor with a number above 2: a host that has closed one of
 /// its standard descriptors will open it again one day, and write there.
 fn high(fd: OwnedFd) -> Result<OwnedFd> {

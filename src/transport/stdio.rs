@@ -10,6 +10,7 @@ use tokio::io::Interest;
 use crate::error::{Code, Error, Result};
 use crate::framing::{Decoder, Piece};
 use crate::sys::{self, Fd, Watched};
+use crate::trace::Trace;
 
 /// What a read found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,6 +28,7 @@ pub struct Reader {
     fd: Arc<Fd>,
     decoder: Decoder,
     pipe: Pipe,
+    trace: Trace,
 }
 
 /// How much a pipe holds. It is wide only while a large message goes through:
@@ -59,8 +61,8 @@ impl Pipe {
 
 impl Reader {
     /// Read `stdout`, which is non-blocking, by `decoder`.
-    pub fn new(stdout: Arc<Fd>, decoder: Decoder) -> Self {
-        Self { fd: stdout, decoder, pipe: Pipe::default() }
+    pub fn new(stdout: Arc<Fd>, decoder: Decoder, trace: Trace) -> Self {
+        Self { fd: stdout, decoder, pipe: Pipe::default(), trace }
     }
 
     /// The descriptor, to be told when it is readable.
@@ -82,12 +84,16 @@ impl Reader {
 
     /// The next message that has been read whole.
     pub fn next_piece(&mut self) -> Result<Option<Piece>> {
-        self.decoder.next_piece()
+        let piece = self.decoder.next_piece()?;
+        piece.iter().for_each(|piece| self.trace.received(piece));
+        Ok(piece)
     }
 
     /// The stream has ended: what is left of an unfinished message.
     pub fn finish(&mut self) -> Result<Option<Piece>> {
-        self.decoder.finish()
+        let piece = self.decoder.finish()?;
+        piece.iter().for_each(|piece| self.trace.received(piece));
+        Ok(piece)
     }
 
     /// How many bytes have been read and not given out.
