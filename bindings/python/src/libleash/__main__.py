@@ -1,4 +1,5 @@
-"""`python -m libleash -- SERVER...`: talk to any server, by hand or by a script."""
+"""`python -m libleash -- SERVER...`: talk to any server, by hand or by a script; or, with the word
+`doctor`, hear what is wrong with it."""
 
 from __future__ import annotations
 
@@ -23,6 +24,7 @@ from . import (
     RpcError,
     StderrLine,
     connect,
+    doctor,
     environments,
 )
 from ._options import PROTOCOLS
@@ -44,7 +46,8 @@ def options() -> argparse.ArgumentParser:
         prog="python -m libleash",
         description="Start a JSON-RPC server and talk to it. Lines of input:",
         epilog=HELP,
-        usage="%(prog)s [OPTION...] -- SERVER [ARGUMENT...]",
+        usage="%(prog)s [OPTION...] -- SERVER [ARGUMENT...]\n"
+        "       %(prog)s doctor -- SERVER [ARGUMENT...]",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add = parser.add_argument
@@ -245,6 +248,9 @@ def _pair(text: str, separator: str) -> Tuple[str, str]:
 
 
 def main(arguments: Optional[List[str]] = None) -> int:
+    arguments = sys.argv[1:] if arguments is None else arguments
+    if arguments[:1] == ["doctor"]:
+        return doctor.main(arguments[1:])
     parser = options()
     told = parser.parse_args(arguments)
     if told.env and "=" in told.env:
