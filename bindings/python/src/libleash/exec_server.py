@@ -14,18 +14,38 @@ from __future__ import annotations
 import base64
 import itertools
 import os
+import threading
+import time
 from collections import deque
-from typing import Any, Deque, Dict, Iterator, Mapping, NamedTuple, Optional, Sequence, Union
+from typing import (
+    Any,
+    Callable,
+    Deque,
+    Dict,
+    Iterator,
+    List,
+    Mapping,
+    NamedTuple,
+    Optional,
+    Sequence,
+    TypeVar,
+    Union,
+)
 from urllib.parse import quote
 
 from ._client import Client
-from ._errors import ClosedError, RpcError
+from ._errors import CallTimeout, ClosedError, ConnectError, LeashError, RpcError
 from ._events import Notification, Request
 from ._handshake import connect
 from ._options import PathLike
 
 #: For `stdin`: it stays open, for `write`.
 PIPE = -1
+
+T = TypeVar("T")
+
+#: codex's code for a session whose former connection it has not yet seen end.
+_STILL_ATTACHED = -32010
 
 DEFAULT_ARGV = ("codex", "exec-server", "--listen", "stdio")
 _DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
@@ -51,26 +71,35 @@ class ExecServer:
 
     Parameters are those of `libleash.connect`. Methods may be called from any thread; output is
     read while some thread waits for something of this server.
+
+    When a WebSocket is lost, whoever waits dials again for up to `resume` seconds, takes the
+    session up, and fetches the output that was missed. Commands go on meanwhile. A line that went
+    silent is only noticed with `ping_every`.
     """
 
-    def __init__(self, argv: Optional[Sequence[PathLike]] = None, **options: Any) -> None:
+    def __init__(
+        self, argv: Optional[Sequence[PathLike]] = None, *, resume: float = 30.0, **options: Any
+    ) -> None:
         places = ("url", "environment", "config")
         if argv is None and not any(options.get(place) for place in places):
             argv = DEFAULT_ARGV
         self._processes: Dict[str, Process] = {}
         self._numbers = itertools.count(1)
-        handlers = {
-            "process/output": self._on_output,
-            "process/exited": self._on_exited,
-            "process/closed": self._on_closed,
-            "*": lambda event: None,
-        }
+        self._argv = argv
+        self._options = options
         options.setdefault("protocol", "bare")
-        self.client: Client = connect(
-            argv, on_notification=handlers, on_request={"*": _refuse}, **options
-        )
+        self._initialize = dict(options.pop("initialize", None) or {})
+        self._resume_for = resume
+        self._resuming = threading.Lock()
+        self._closing = threading.Event()
+        #: The connection that is in use now.
+        self.client: Client = self._connect()
         #: What the server says of itself and its machine.
         self.info: Any = self.client.initialize_result
+        self._session = self.info.get("sessionId") if isinstance(self.info, dict) else None
+        if argv is not None or self.client.pid is not None:
+            # A server that we started ends with its connection.
+            self._session = None
 
     def run(
         self,
@@ -102,7 +131,7 @@ class ExecServer:
             "arg0": None,
         }
         try:
-            self.client.call("process/start", params)
+            self._start(process, params)
             if isinstance(stdin, bytes) and stdin:
                 process.write(stdin)
         except BaseException:
@@ -119,21 +148,20 @@ class ExecServer:
 
     def read_file(self, path: PathLike) -> bytes:
         """A file's content. RpcError: there is none, or it may not be read."""
-        return base64.b64decode(
-            self.client.call("fs/readFile", {"path": file_uri(path)})["dataBase64"]
-        )
+        return base64.b64decode(self._call("fs/readFile", {"path": file_uri(path)})["dataBase64"])
 
     def write_file(self, path: PathLike, data: bytes) -> None:
         """Make or replace a file."""
         encoded = base64.b64encode(data).decode()
-        self.client.call("fs/writeFile", {"path": file_uri(path), "dataBase64": encoded})
+        self._call("fs/writeFile", {"path": file_uri(path), "dataBase64": encoded})
 
     def remove_file(self, path: PathLike) -> None:
-        """Remove a file."""
+        """Remove a file. ClosedError: the connection was lost, and it may be there or not."""
         self.client.call("fs/remove", {"path": file_uri(path)})
 
     def close(self, timeout: Optional[float] = None) -> None:
-        """End the server, and all that it started."""
+        """End the server, and all that it started; or the connection, if it was dialled."""
+        self._closing.set()
         self.client.close(timeout)
 
     def __enter__(self) -> "ExecServer":
@@ -146,22 +174,118 @@ class ExecServer:
         info = self.info.get("environmentInfo", {}) if isinstance(self.info, dict) else {}
         return str(info.get("cwd") or "file:///")
 
+    # ---- The connection, and the next one
+
+    def _connect(self, **changes: Any) -> Client:
+        handlers = {
+            "process/output": self._on_output,
+            "process/exited": self._on_exited,
+            "process/closed": self._on_closed,
+            "*": lambda event: None,
+        }
+        options = {**self._options, "initialize": self._initialize, **changes}
+        return connect(self._argv, on_notification=handlers, on_request={"*": _refuse}, **options)
+
+    def _start(self, process: "Process", params: Dict[str, Any]) -> None:
+        while True:
+            client = self.client
+            try:
+                client.call("process/start", params)
+                return
+            except ClosedError as error:
+                self._resume(client, error)
+                if process._is_known:
+                    return  # It arrived, and only the answer was lost.
+
+    def _call(self, method: str, params: Any) -> Any:
+        """A call that may be made twice."""
+        while True:
+            client = self.client
+            try:
+                return client.call(method, params)
+            except ClosedError as error:
+                self._resume(client, error)
+
+    def _wait_for(self, ready: Callable[[], Optional[T]], timeout: Optional[float]) -> T:
+        until = float("inf") if timeout is None else time.monotonic() + timeout
+        while True:
+            client = self.client
+            try:
+                return client.wait_for(ready, max(0.0, until - time.monotonic()))
+            except ClosedError as error:
+                self._resume(client, error)
+
+    def _resume(self, lost: Client, why: ClosedError) -> None:
+        """Take the session up with another connection, unless another thread has done it.
+
+        Raises `why` when that cannot be, or not in time.
+        """
+        with self._resuming:
+            if self.client is not lost:
+                return
+            if self._session is None or self._closing.is_set():
+                raise why
+            lost.close()
+            for process in self._processes.values():
+                process._is_behind = True
+            until = time.monotonic() + self._resume_for
+            pause = 0.02
+            while not self._dial_again(until):
+                if time.monotonic() > until or self._closing.wait(pause):
+                    raise why
+                pause = min(2 * pause, 1.0)
+            if self._closing.is_set():
+                self.client.close()
+                raise why
+
+    def _dial_again(self, until: float) -> bool:
+        """Whether there is a connection again, and nothing is missing."""
+        client: Optional[Client] = None
+        try:
+            client = self._connect(
+                initialize={**self._initialize, "resumeSessionId": self._session},
+                connect_timeout=max(1.0, until - time.monotonic()),
+            )
+            for process in list(self._processes.values()):
+                process._catch_up(client)
+        except RpcError as error:
+            if client is not None:
+                client.close()
+            if error.code != _STILL_ATTACHED:
+                raise ClosedError(f"the session cannot be resumed: {error}") from error
+            return False
+        except (ConnectError, ClosedError, CallTimeout):
+            if client is not None:
+                client.close()
+            return False
+        self.client = client
+        return True
+
     def _of(self, event: Notification) -> "Process":
         # Output of one that we gave up on goes nowhere.
         return self._processes.get(event.params["processId"]) or Process(self, "")
 
     def _on_output(self, event: Notification) -> None:
         params = event.params
-        self._of(event)._output.append(Output(params["stream"], base64.b64decode(params["chunk"])))
+        output = Output(params["stream"], base64.b64decode(params["chunk"]))
+        process = self._of(event)
+        process._arrived(params.get("seq"), lambda: process._output.append(output))
 
     def _on_exited(self, event: Notification) -> None:
-        self._of(event).exit_code = event.params["exitCode"]
+        process, params = self._of(event), event.params
+        process._arrived(params.get("seq"), lambda: process._exited(params["exitCode"]))
 
     def _on_closed(self, event: Notification) -> None:
         # Output may come after the exit, not after this.
         process = self._of(event)
-        process._is_over = True
-        self._processes.pop(process.name, None)
+        process._arrived(event.params.get("seq"), process._closed)
+
+
+class OutputLost(LeashError):
+    """Output came while the connection was away, and the server has not kept all of it.
+
+    Raised where it is missing; what came later can still be read.
+    """
 
 
 class ChildError(Exception):
@@ -180,15 +304,23 @@ class Process:
         #: None while it runs; 128 + N when signal N ended it.
         self.exit_code: Optional[int] = None
         self._server = server
-        self._output: Deque[Output] = deque()
+        self._output: Deque[Union[Output, OutputLost]] = deque()
         self._is_over = False
         self._writes = itertools.count(1)
+        #: The number of the last notification, and those that came before what is being fetched.
+        self._seq = 0
+        self._early: Dict[int, Callable[[], None]] = {}
+        self._is_behind = False
+        #: Whether the server has said that it has this process.
+        self._is_known = False
 
     def read(self, timeout: Optional[float] = None) -> Optional[Output]:
-        """The next piece of output; None after the last. CallTimeout, ClosedError."""
-        limit = float("inf") if timeout is None else timeout
-        self._server.client.wait_for(lambda: True if self._output or self._is_over else None, limit)
-        return self._output.popleft() if self._output else None
+        """The next piece of output; None after the last. CallTimeout, ClosedError, OutputLost."""
+        self._server._wait_for(lambda: True if self._output or self._is_over else None, timeout)
+        piece = self._output.popleft() if self._output else None
+        if isinstance(piece, OutputLost):
+            raise piece
+        return piece
 
     def __iter__(self) -> Iterator[Output]:
         while True:
@@ -199,8 +331,7 @@ class Process:
 
     def wait(self, timeout: Optional[float] = None) -> int:
         """Wait for the end, and give back the exit code. Output is kept. CallTimeout."""
-        limit = float("inf") if timeout is None else timeout
-        return self._server.client.wait_for(self._ended, limit)
+        return self._server._wait_for(self._ended, timeout)
 
     def _ended(self) -> Optional[int]:
         if self._is_over and self.exit_code is None:
@@ -212,9 +343,14 @@ class Process:
         return self.exit_code
 
     def communicate(self, timeout: Optional[float] = None) -> Completed:
-        """Wait for the end, and give back what is left of the output, too."""
+        """Wait for the end, and give back what is left of the output, too. OutputLost."""
         code = self.wait(timeout)
-        pieces, self._output = list(self._output), deque()
+        pieces: List[Output] = []
+        while self._output:
+            piece = self._output.popleft()
+            if isinstance(piece, OutputLost):
+                raise piece
+            pieces.append(piece)
         stdout = b"".join(piece.data for piece in pieces if piece.stream != "stderr")
         stderr = b"".join(piece.data for piece in pieces if piece.stream == "stderr")
         return Completed(code, stdout, stderr)
@@ -226,15 +362,67 @@ class Process:
             "writeId": str(next(self._writes)),
             "chunk": base64.b64encode(data).decode(),
         }
-        result = self._server.client.call("process/write", params)
+        # The server takes a writeId once.
+        result = self._server._call("process/write", params)
         status = result.get("status", "accepted") if isinstance(result, dict) else "accepted"
         if status != "accepted":
             raise RpcError(None, f"stdin was not written: {status}")
 
     def terminate(self) -> bool:
-        """End it. Whether it was still running."""
-        result = self._server.client.call("process/terminate", {"processId": self.name})
+        """End it. Whether it was still running when the server was asked, perhaps twice."""
+        result = self._server._call("process/terminate", {"processId": self.name})
         return bool(result.get("running"))
+
+    # ---- What the server says
+
+    def _arrived(self, seq: Optional[int], happens: Callable[[], None]) -> None:
+        if seq is None:
+            happens()
+        elif self._is_behind:
+            self._early[seq] = happens
+        elif seq > self._seq:
+            self._seq = seq
+            happens()
+
+    def _exited(self, code: int) -> None:
+        self.exit_code = code
+
+    def _closed(self) -> None:
+        self._is_over = True
+        self._server._processes.pop(self.name, None)
+
+    def _catch_up(self, client: Client) -> None:
+        """Fetch what a lost connection has not brought."""
+        try:
+            while self._read(client):
+                pass
+        except RpcError as error:
+            if self._is_known:
+                self._output.append(OutputLost(f"the server has forgotten {self.name}: {error}"))
+                self._closed()
+        self._is_behind = False
+        for seq, happens in sorted(self._early.items()):
+            self._arrived(seq, happens)
+        self._early.clear()
+
+    def _read(self, client: Client) -> bool:
+        """Take some of what is kept after what we have. Whether there may be more."""
+        result = client.call("process/read", {"processId": self.name, "afterSeq": self._seq})
+        self._is_known = True
+        chunks = result["chunks"]
+        # The exit and the end have numbers, too.
+        ends = (result["exited"] and self.exit_code is None) + result["closed"]
+        lost = result["nextSeq"] - 1 - self._seq - len(chunks) - ends
+        if lost > 0:
+            self._output.append(OutputLost(f"{lost} pieces of output were not kept"))
+        for chunk in chunks:
+            self._output.append(Output(chunk["stream"], base64.b64decode(chunk["chunk"])))
+        self._seq = result["nextSeq"] - 1
+        if result["exited"]:
+            self._exited(result["exitCode"])
+        if result["closed"]:
+            self._closed()
+        return bool(chunks) and not result["closed"]
 
     def __repr__(self) -> str:
         state = "running" if self.exit_code is None else f"exit code {self.exit_code}"
