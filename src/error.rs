@@ -6,6 +6,7 @@ use std::io;
 
 /// What the caller can do about an error. One per `LEASH_E_*` of the C API.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum Code {
     /// An argument is wrong: pointer, option, length, UTF-8 or JSON.
     Invalid,
@@ -57,11 +58,13 @@ pub type Result<T> = std::result::Result<T, Error>;
 
 impl Error {
     /// An error with no system call behind it.
+    #[doc(hidden)]
     pub fn new(code: Code, text: impl Into<Cow<'static, str>>) -> Self {
         Self { code, text: text.into(), os: 0 }
     }
 
     /// An error caused by a system call: `what` failed, and why.
+    #[doc(hidden)]
     pub fn os(code: Code, what: impl fmt::Display, source: &io::Error) -> Self {
         let os = source.raw_os_error().unwrap_or(0);
         Self { code, text: format!("{what}: {}", reason(source)).into(), os }

@@ -81,6 +81,10 @@ impl Text {
         Self::new(&bytes[..cut])
     }
 
+    pub fn as_str(&self) -> &str {
+        std::str::from_utf8(self.terminated().bytes()).expect("a Text is UTF-8")
+    }
+
     pub fn terminated(&self) -> Terminated<'_> {
         Terminated::new(&self.0).expect("a Text ends in NUL")
     }

@@ -1,6 +1,8 @@
 //! The settings of one connection: valid before a connection sees them, and
 //! wiped when they go.
 
+mod builder;
+
 use std::fmt;
 use std::ops::Deref;
 use std::time::Duration;
@@ -20,6 +22,11 @@ impl Secret {
     /// Keep a copy of `text`.
     pub fn new(text: &str) -> Self {
         Self(Zeroizing::new(text.to_owned()))
+    }
+
+    /// Keep `parts`, one after the other.
+    fn joined(parts: &[&str]) -> Self {
+        Self(Zeroizing::new(parts.concat()))
     }
 }
 
@@ -144,6 +151,7 @@ impl Default for Options {
 
 impl Options {
     /// Set a text; `None` restores the default.
+    #[doc(hidden)]
     pub fn set_text(&mut self, key: TextKey, value: Option<&str>) -> Result<()> {
         if value.is_some_and(|value| value.contains('\0')) {
             return Err(invalid("the value contains a NUL"));
@@ -161,6 +169,7 @@ impl Options {
     }
 
     /// Set a list; an empty one is the default.
+    #[doc(hidden)]
     pub fn set_list(&mut self, key: ListKey, items: &[&str]) -> Result<()> {
         let (slot, check): (_, fn(&str) -> Result<()>) = match key {
             ListKey::Headers => (&mut self.headers, check_header),
@@ -172,6 +181,7 @@ impl Options {
     }
 
     /// Set a number.
+    #[doc(hidden)]
     pub fn set_int(&mut self, key: IntKey, value: i64) -> Result<()> {
         match key {
             IntKey::Protocol => self.protocol = protocol(value)?,
@@ -191,11 +201,13 @@ impl Options {
 
     /// Check what a connection to a child process cannot use: a setting that
     /// would be ignored, perhaps a secret, is a mistake worth telling.
+    #[doc(hidden)]
     pub fn check_for_process(&self) -> Result<()> {
         refuse(self.only_for_url(), "is for a WebSocket, but argv was given")
     }
 
     /// Check what a connection to a URL cannot use.
+    #[doc(hidden)]
     pub fn check_for_url(&self) -> Result<()> {
         refuse(self.only_for_process(), "is for a child process, but argv is NULL")?;
         let is_authorization = |header: &Secret| names(header, "authorization");

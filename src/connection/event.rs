@@ -8,6 +8,7 @@ use crate::error::{Code, Error, Result};
 use crate::events::{self, Body, Outcome};
 use crate::message::{self, Outgoing, Terminated};
 use crate::process::{Exit, Stage};
+use crate::sys::fork;
 
 /// What an event is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -87,6 +88,10 @@ impl Event {
             _ => Weak::new(),
         };
         Self { inner, owner, is_answered: AtomicBool::new(false) }
+    }
+
+    pub(crate) fn body(&self) -> &Body {
+        &self.inner.body
     }
 
     /// What it is.
@@ -207,6 +212,9 @@ impl Event {
 
 impl Drop for Event {
     fn drop(&mut self) {
+        if fork::is_copy() {
+            return;
+        }
         let is_answered = self.is_answered.load(Ordering::Relaxed);
         let (Some(id), false) = (self.peer_id(), is_answered) else { return };
         let Some(shared) = self.owner.upgrade() else { return };

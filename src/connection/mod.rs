@@ -12,7 +12,7 @@ mod remote;
 mod shared;
 mod wait;
 
-use std::os::fd::{AsRawFd, RawFd};
+use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -22,6 +22,7 @@ use crate::error::{Code, Error, Result};
 use crate::message::{self, Outgoing};
 use crate::options::Options;
 use crate::session::CallId;
+use crate::sys::fork;
 use crate::sys::io::deadline;
 use crate::sys::park::Bell;
 use lead::Lead;
@@ -234,12 +235,12 @@ impl Connection {
 
     /// A descriptor that is readable exactly while [`Connection::poll`] would
     /// not have to wait. It lives as long as the connection.
-    pub fn fd(&self) -> RawFd {
+    pub fn fd(&self) -> BorrowedFd<'_> {
         self.shared.update(|state| {
             state.reading.is_exported = true;
             self.shared.pass_on(state);
         });
-        self.shared.ready.as_raw_fd()
+        self.shared.ready.as_fd()
     }
 
     /// A field; `None` when it is absent.
@@ -283,6 +284,10 @@ enum Answer<'a, 's> {
 
 impl Drop for Connection {
     fn drop(&mut self) {
+        // Its server is the parent's.
+        if fork::is_copy() {
+            return;
+        }
         self.shared.begin_closing(End::Requested);
         while !matches!(self.wait_closed(None), Ok(Some(_))) {
             // A signal handler ran, or no descriptor could be had to sleep on.

@@ -1,6 +1,7 @@
 //! Connections.
 
 use std::ffi::{c_char, c_int};
+use std::os::fd::AsRawFd;
 
 use super::boundary::{
     borrow, buffer, fill, json, limit, optional, output, release, status, status_with, text, value,
@@ -156,7 +157,7 @@ pub unsafe extern "C" fn leash_env_list(
 pub unsafe extern "C" fn leash_fd(c: *const leash_conn) -> c_int {
     status(|| {
         // SAFETY: by this function's contract.
-        Ok(unsafe { conn(c) }?.fd())
+        Ok(unsafe { conn(c) }?.fd().as_raw_fd())
     })
 }
 

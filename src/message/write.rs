@@ -10,6 +10,7 @@ use crate::framing::Framing;
 
 /// How the peer wants to be spoken to.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Protocol {
     /// JSON-RPC 2.0, a message a line.
     #[default]
@@ -26,6 +27,7 @@ pub enum Protocol {
 
 impl Protocol {
     /// How its messages follow each other on a byte stream.
+    #[doc(hidden)]
     pub fn framing(self) -> Framing {
         match self {
             Self::Lsp => Framing::ContentLength,
@@ -43,6 +45,7 @@ impl Protocol {
 
     /// Checked JSON as it may stand in a message: where a newline ends a
     /// message, there is none in it.
+    #[doc(hidden)]
     pub fn wire(self, json: &[u8]) -> Cow<'_, [u8]> {
         match self.framing() {
             Framing::Lines => one_line(json),
