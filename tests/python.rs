@@ -73,6 +73,7 @@ fn peers() -> OsString {
 fn its_tests_pass() {
     let Some(python) = python() else { return };
     example("misbehave");
+    example("misbehave_ws");
     let servers = example("demo_server").parent().expect("a folder").to_owned();
     let out = Program::new(python.to_owned())
         .args(["-m", "pytest", "-q", "-p", "no:cacheprovider", "--durations=5"])
@@ -97,7 +98,7 @@ fn its_types_are_strict() {
     let configuration = package().join("pyproject.toml");
     let cache = work().join("mypy-cache");
     let parts = ["src", "tools", "tests", "benches"].map(|part| package().join(part));
-    let examples = ["acp_agent", "asyncio_commands", "diagnostics", "quickstart"]
+    let examples = ["acp_agent", "asyncio_commands", "diagnostics", "fleet", "quickstart"]
         .map(|name| root().join("examples").join(name).with_extension("py"));
     Program::new(python.to_owned())
         .args(["-m", "mypy", "--strict", "--config-file"])

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, Callable, List
 
 import pytest
-from conftest import ROOT, Finished
+from conftest import ROOT, Finished, example
 
 Misbehave = Callable[..., List[str]]
 
@@ -167,6 +167,22 @@ def test_a_terminal_has_a_prompt_and_a_history(demo: List[str], tmp_path: Path) 
 
 
 needs_examples = pytest.mark.skipif(not (ROOT / "examples").exists(), reason="not in the tree")
+
+
+@needs_examples
+def test_a_fleet_needs_one_loop_and_no_threads(demo: List[str]) -> None:
+    fleet = [str(ROOT / "examples" / "fleet.py"), "1", "1"]
+    done = subprocess.run(
+        [sys.executable, *fleet, *demo, example("misbehave_ws"), "upgrade", "echo-loop"],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+    )
+    # It fails unless those ended, and only those, whose server was killed.
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "opened 200 of 200 " in done.stdout and ", 2 threads\n" in done.stdout
+    assert "killed 36 servers: " in done.stdout
 
 
 @needs_examples
