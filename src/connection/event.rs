@@ -6,7 +6,7 @@ use std::sync::{Arc, Weak};
 use super::shared::Shared;
 use crate::error::{Code, Error, Result};
 use crate::events::{self, Body, Outcome};
-use crate::message::{self, Outgoing, Terminated};
+use crate::message::{self, Json, Outgoing, Terminated};
 use crate::process::{Exit, Stage};
 use crate::sys::fork;
 
@@ -165,20 +165,14 @@ impl Event {
     /// `State`: not a request, or already answered. `Invalid`, `TooBig`,
     /// `Full`, `Closed`: not answered; it may be tried again.
     pub fn reply(&self, result: Option<&[u8]>) -> Result<()> {
-        result.map(|result| message::check_value(result, "result")).transpose()?;
-        self.answer(|protocol, id| {
-            let result = result.map(|result| protocol.wire(result));
-            Outgoing::reply(protocol, id, result)
-        })
+        let result = result.map(|result| Json::value(result, "result")).transpose()?;
+        self.answer(|protocol, id| Outgoing::reply(protocol, id, result))
     }
 
     /// Refuse a request. Errors as for [`Event::reply`].
     pub fn refuse(&self, code: i64, text: &str, data: Option<&[u8]>) -> Result<()> {
-        data.map(|data| message::check_value(data, "data")).transpose()?;
-        self.answer(|protocol, id| {
-            let data = data.map(|data| protocol.wire(data));
-            Outgoing::refusal(protocol, id, code, text, data)
-        })
+        let data = data.map(|data| Json::value(data, "data")).transpose()?;
+        self.answer(|protocol, id| Outgoing::refusal(protocol, id, code, text, data))
     }
 
     fn answer<'a>(

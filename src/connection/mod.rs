@@ -19,7 +19,7 @@ use std::time::{Duration, Instant};
 
 use crate::environments::{Environments, Plan};
 use crate::error::{Code, Error, Result};
-use crate::message::{self, Outgoing};
+use crate::message::{Json, Outgoing};
 use crate::options::Options;
 use crate::session::CallId;
 use crate::sys::fork;
@@ -146,9 +146,8 @@ impl Connection {
         tag: i64,
         answer: Answer<'_, '_>,
     ) -> Result<CallId> {
-        params.map(message::check_params).transpose()?;
+        let params = params.map(Json::params).transpose()?;
         let protocol = self.shared.protocol;
-        let params = params.map(|params| protocol.wire(params));
         let is_initialize = method == "initialize";
 
         let mut outbox = self.shared.outbox();
@@ -196,9 +195,8 @@ impl Connection {
 
     /// Send a notification. Errors as for [`Connection::submit`].
     pub fn notify(&self, method: &str, params: Option<&[u8]>) -> Result<()> {
-        params.map(message::check_params).transpose()?;
+        let params = params.map(Json::params).transpose()?;
         let protocol = self.shared.protocol;
-        let params = params.map(|params| protocol.wire(params));
         let mut outbox = self.shared.outbox();
         let message = Outgoing::notification(outbox.buffer(), protocol, method, params);
         outbox.check(&message)?;

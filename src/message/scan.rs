@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::ops::Range;
 
 use memchr::{memchr, memchr2};
-use wide::u8x64;
+use wide::{u8x16, u8x64};
 
 /// Where a part is: `bytes[start..end]`. Inside a frame there is always a byte
 /// at `end`: a value is followed by a comma, a brace or white space, and the
@@ -41,14 +41,30 @@ pub struct ErrorParts {
 
 /// Whether it can be JSON text at all: UTF-8 without a raw NUL.
 pub fn is_text(bytes: &[u8]) -> bool {
-    if bytes.len() <= SHORT && bytes.iter().all(|b| (1..0x80).contains(b)) {
+    if bytes.len() <= SHORT && is_plain(bytes) {
         return true;
     }
     memchr(0, bytes).is_none() && simdutf8::basic::from_utf8(bytes).is_ok()
 }
 
+/// Whether it is ASCII without NUL.
+fn is_plain(bytes: &[u8]) -> bool {
+    let (blocks, rest) = bytes.as_chunks();
+    let zero = u8x16::splat(0);
+    blocks.iter().all(|block| {
+        // The bit mask of a vector is made of the highest bits of its bytes.
+        let block = u8x16::new(*block);
+        (block | block.simd_eq(zero)).to_bitmask() == 0
+    }) && rest.iter().all(|b| (1..0x80).contains(b))
+}
+
 /// Up to here a plain loop is faster than anything that has to be set up.
 const SHORT: usize = 64;
+
+/// Whether the text can be a batch.
+pub fn is_array(bytes: &[u8]) -> bool {
+    Scanner::at_start(bytes).next() == Some(b'[')
+}
 
 /// The elements of a batch; `None` when the text is not a whole array, or an
 /// empty one, which is no batch.
@@ -72,26 +88,37 @@ pub fn batch(bytes: &[u8]) -> Option<Vec<Span>> {
 pub fn object(bytes: &[u8]) -> Option<Members> {
     let mut scanner = Scanner::at_start(bytes);
     let mut members = Members::default();
-    scanner.members(|key, value| {
-        let slot = match key {
-            b"id" => &mut members.id,
-            b"method" => &mut members.method,
-            b"params" => &mut members.params,
-            b"result" => &mut members.result,
-            b"error" => &mut members.error,
-            _ => return Some(()),
+    scanner.members(Scanner::envelope_name, |name, value| {
+        let slot = match name {
+            EnvelopeName::Id => &mut members.id,
+            EnvelopeName::Method => &mut members.method,
+            EnvelopeName::Params => &mut members.params,
+            EnvelopeName::Result => &mut members.result,
+            EnvelopeName::Error => &mut members.error,
+            EnvelopeName::Other => return Some(()),
         };
         slot.replace(value).is_none().then_some(())
     })?;
     scanner.at_end().then_some(members)
 }
 
+/// The name of a member of the envelope.
+#[derive(Clone, Copy)]
+enum EnvelopeName {
+    Id,
+    Method,
+    Params,
+    Result,
+    Error,
+    Other,
+}
+
 /// The parts of an error object; `None` when it is something else.
 pub fn error(bytes: &[u8], error: Span) -> Option<ErrorParts> {
     let mut scanner = Scanner { bytes: &bytes[..error.end], at: error.start };
     let mut parts = ErrorParts::default();
-    scanner.members(|key, value| {
-        let slot = match key {
+    scanner.members(Scanner::key, |key, value| {
+        let slot = match &*key {
             b"code" => &mut parts.code,
             b"message" => &mut parts.message,
             b"data" => &mut parts.data,
@@ -133,7 +160,10 @@ pub fn positive(digits: &[u8]) -> Option<i64> {
     if !digits.first().is_some_and(|first| (b'1'..=b'9').contains(first)) {
         return None;
     }
-    integer(digits)
+    digits.iter().try_fold(0i64, |number, digit| {
+        let digit = digit.is_ascii_digit().then(|| i64::from(digit - b'0'))?;
+        number.checked_mul(10)?.checked_add(digit)
+    })
 }
 
 /// A number without fraction or exponent that fits.
@@ -203,17 +233,20 @@ impl<'a> Scanner<'a> {
         Self { bytes, at }
     }
 
-    /// Each member of the object ahead. Ends early when `visit` says `None`.
-    fn members(&mut self, mut visit: impl FnMut(&[u8], Span) -> Option<()>) -> Option<()> {
+    /// Each member of the object ahead, its name read by `name`, which reads the
+    /// colon, too. Ends early when `visit` says `None`.
+    fn members<N>(
+        &mut self,
+        name: impl Fn(&mut Self) -> Option<N>,
+        mut visit: impl FnMut(N, Span) -> Option<()>,
+    ) -> Option<()> {
         self.eat(b'{')?;
         if self.eat(b'}').is_some() {
             return Some(());
         }
         loop {
-            let key = self.key()?;
-            self.eat(b':')?;
-            let value = self.value()?;
-            visit(&key, value)?;
+            let name = name(self)?;
+            visit(name, self.value()?)?;
             match self.next()? {
                 b',' => {}
                 b'}' => return Some(()),
@@ -222,8 +255,41 @@ impl<'a> Scanner<'a> {
         }
     }
 
-    /// The name of a member, in its plain form.
+    /// The name of a member of the envelope, with its colon.
+    #[inline(always)]
+    fn envelope_name(&mut self) -> Option<EnvelopeName> {
+        // As nearly every peer writes them, so that most are known by one
+        // comparison each.
+        Some(if self.skip(br#""jsonrpc":"#) {
+            EnvelopeName::Other
+        } else if self.skip(br#""id":"#) {
+            EnvelopeName::Id
+        } else if self.skip(br#""result":"#) {
+            EnvelopeName::Result
+        } else if self.skip(br#""method":"#) {
+            EnvelopeName::Method
+        } else if self.skip(br#""params":"#) {
+            EnvelopeName::Params
+        } else {
+            match &*self.key()? {
+                b"id" => EnvelopeName::Id,
+                b"method" => EnvelopeName::Method,
+                b"params" => EnvelopeName::Params,
+                b"result" => EnvelopeName::Result,
+                b"error" => EnvelopeName::Error,
+                _ => EnvelopeName::Other,
+            }
+        })
+    }
+
+    /// The name of a member, in its plain form, with its colon.
     fn key(&mut self) -> Option<Cow<'a, [u8]>> {
+        let name = self.name()?;
+        self.eat(b':')?;
+        Some(name)
+    }
+
+    fn name(&mut self) -> Option<Cow<'a, [u8]>> {
         self.eat(b'"')?;
         let rest = &self.bytes[self.at..];
         let special = |b: &u8| matches!(b, b'"' | b'\\' | 0..0x20);
@@ -232,11 +298,11 @@ impl<'a> Scanner<'a> {
             self.at += length + 1;
             return Some(rest[..length].into());
         }
-        self.escaped_key().map(Cow::Owned)
+        self.escaped_name().map(Cow::Owned)
     }
 
     /// The rare name that has an escape in it. Its quote has been read.
-    fn escaped_key(&mut self) -> Option<Vec<u8>> {
+    fn escaped_name(&mut self) -> Option<Vec<u8>> {
         self.at -= 1;
         let value = self.quoted()?;
         let mut plain = self.bytes[string(self.bytes, value)?.range()].to_vec();
@@ -296,6 +362,14 @@ impl<'a> Scanner<'a> {
         let text = &self.bytes[start..self.at];
         let good = matches!(text, b"true" | b"false" | b"null") || is_number(text);
         good.then_some(Span { start, end: self.at })
+    }
+
+    /// Move past `text`, if that is what is ahead.
+    #[inline(always)]
+    fn skip<const N: usize>(&mut self, text: &[u8; N]) -> bool {
+        let is_ahead = self.bytes[self.at..].first_chunk() == Some(text);
+        self.at += if is_ahead { N } else { 0 };
+        is_ahead
     }
 
     fn blanks(&mut self) {

@@ -2,10 +2,7 @@
 
 use std::borrow::Cow;
 
-use memchr::memchr2;
-use serde::de::IgnoredAny;
-
-use crate::error::{Code, Error, Result};
+use super::check::Json;
 use crate::framing::Framing;
 
 /// How the peer wants to be spoken to.
@@ -43,13 +40,12 @@ impl Protocol {
         }
     }
 
-    /// Checked JSON as it may stand in a message: where a newline ends a
-    /// message, there is none in it.
-    #[doc(hidden)]
-    pub fn wire(self, json: &[u8]) -> Cow<'_, [u8]> {
+    /// JSON as it may stand in a message: where a newline ends a message, there
+    /// is none in it.
+    fn wire(self, json: Json<'_>) -> Cow<'_, [u8]> {
         match self.framing() {
-            Framing::Lines => one_line(json),
-            Framing::ContentLength => json.into(),
+            Framing::Lines if json.has_breaks() => one_line(json.text()).into(),
+            Framing::Lines | Framing::ContentLength => json.text().into(),
         }
     }
 }
@@ -71,52 +67,51 @@ pub struct Outgoing<'a> {
 const COPIED_MAX: usize = 4096;
 
 impl<'a> Outgoing<'a> {
-    /// A request. `params` went through [`Protocol::wire`].
+    /// A request.
     pub fn request(
         buffer: Vec<u8>,
         protocol: Protocol,
         id: i64,
         method: &str,
-        params: Option<Cow<'a, [u8]>>,
+        params: Option<Json<'a>>,
     ) -> Self {
         let mut text = Text::new(buffer, protocol);
         text.raw(r#""id":"#).integer(id).raw(r#","method":"#).quoted(method);
-        text.payload("params", params, "}")
+        text.payload("params", params.map(|params| protocol.wire(params)), "}")
     }
 
-    /// A notification. `params` went through [`Protocol::wire`].
+    /// A notification.
     pub fn notification(
         buffer: Vec<u8>,
         protocol: Protocol,
         method: &str,
-        params: Option<Cow<'a, [u8]>>,
+        params: Option<Json<'a>>,
     ) -> Self {
         let mut text = Text::new(buffer, protocol);
         text.raw(r#""method":"#).quoted(method);
-        text.payload("params", params, "}")
+        text.payload("params", params.map(|params| protocol.wire(params)), "}")
     }
 
-    /// The answer to a request of the peer. `result` went through
-    /// [`Protocol::wire`].
-    pub fn reply(protocol: Protocol, peer_id: &str, result: Option<Cow<'a, [u8]>>) -> Self {
+    /// The answer to a request of the peer.
+    pub fn reply(protocol: Protocol, peer_id: &str, result: Option<Json<'a>>) -> Self {
         let mut text = Text::new(Vec::new(), protocol);
         text.raw(r#""id":"#).raw(peer_id);
-        text.payload("result", Some(result.unwrap_or(Cow::Borrowed(b"null"))), "}")
+        let result = result.map_or(Cow::Borrowed(&b"null"[..]), |result| protocol.wire(result));
+        text.payload("result", Some(result), "}")
     }
 
-    /// The refusal of a request of the peer. `data` went through
-    /// [`Protocol::wire`].
+    /// The refusal of a request of the peer.
     pub fn refusal(
         protocol: Protocol,
         peer_id: &str,
         code: i64,
         message: &str,
-        data: Option<Cow<'a, [u8]>>,
+        data: Option<Json<'a>>,
     ) -> Self {
         let mut text = Text::new(Vec::new(), protocol);
         text.raw(r#""id":"#).raw(peer_id).raw(r#","error":{"code":"#).integer(code);
         text.raw(r#","message":"#).quoted(message);
-        text.payload("data", data, "}}")
+        text.payload("data", data.map(|data| protocol.wire(data)), "}}")
     }
 
     /// The notification that gives up the call `id`, where the protocol has
@@ -224,40 +219,19 @@ impl Text {
     }
 }
 
-/// In checked JSON, CR and LF can only stand between tokens.
-fn one_line(json: &[u8]) -> Cow<'_, [u8]> {
-    if memchr2(b'\r', b'\n', json).is_none() {
-        return json.into();
-    }
+/// In JSON, CR and LF can only stand between tokens.
+fn one_line(json: &[u8]) -> Vec<u8> {
     json.iter().map(|b| if matches!(b, b'\r' | b'\n') { b' ' } else { *b }).collect()
-}
-
-/// Check JSON that the host hands us as params: an array or an object.
-pub fn check_params(json: &[u8]) -> Result<()> {
-    check_value(json, "params")?;
-    match json.trim_ascii_start().first() {
-        Some(b'[' | b'{') => Ok(()),
-        _ => Err(Error::new(Code::Invalid, "params must be a JSON array or object")),
-    }
-}
-
-/// Check JSON that the host hands us as `what`.
-pub fn check_value(json: &[u8], what: &str) -> Result<()> {
-    let text = std::str::from_utf8(json)
-        .map_err(|_| Error::new(Code::Invalid, format!("{what} is not UTF-8")))?;
-    if text.trim_ascii().is_empty() {
-        let help = "is empty; pass NULL to leave it out";
-        return Err(Error::new(Code::Invalid, format!("{what} {help}")));
-    }
-    // Its errors name a place and a rule, never the text.
-    serde_json::from_str::<IgnoredAny>(text)
-        .map(drop)
-        .map_err(|e| Error::new(Code::Invalid, format!("{what} is not JSON: {e}")))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use serde::de::IgnoredAny;
+
+    fn json(text: &str) -> Option<Json<'_>> {
+        Some(Json::value(text.as_bytes(), "it").unwrap())
+    }
 
     fn text(message: &Outgoing<'_>) -> String {
         String::from_utf8(message.parts().concat()).unwrap()
@@ -268,7 +242,7 @@ mod tests {
         for protocol in [Protocol::JsonRpc, Protocol::Bare, Protocol::Lsp] {
             for size in [1, COPIED_MAX, COPIED_MAX + 1] {
                 let data = format!("[{:?}]", "x".repeat(size));
-                let params = || Some(Cow::Borrowed(data.as_bytes()));
+                let params = || json(&data);
                 let messages = [
                     Outgoing::request(Vec::new(), protocol, 1, "m", params()),
                     Outgoing::notification(Vec::new(), protocol, "m", None),
@@ -287,7 +261,7 @@ mod tests {
     #[test]
     fn each_protocol_has_its_framing_and_members() {
         let request = |protocol: Protocol| {
-            let params = Some(protocol.wire(b"{\"a\":\r\n1}"));
+            let params = json("{\"a\":\r\n1}");
             text(&Outgoing::request(vec![9], protocol, 1, "m", params))
         };
         let line = "{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"m\",\"params\":{\"a\":  1}}\n";
@@ -303,10 +277,8 @@ mod tests {
     fn a_large_payload_stays_where_it_is() {
         for protocol in [Protocol::Bare, Protocol::Lsp] {
             let params = format!("[\"{}\"]", "x".repeat(COPIED_MAX));
-            let wire = protocol.wire(params.as_bytes());
-            let place = wire.as_ptr();
-            let message = Outgoing::notification(Vec::new(), protocol, "m", Some(wire));
-            assert_eq!(message.parts()[1].as_ptr(), place);
+            let message = Outgoing::notification(Vec::new(), protocol, "m", json(&params));
+            assert_eq!(message.parts()[1].as_ptr(), params.as_ptr());
             let whole = format!("{{\"method\":\"m\",\"params\":{params}}}");
             assert!(text(&message).trim_end().ends_with(&whole[1..]));
             let opening = protocol.opening().len() - 1;
@@ -322,7 +294,7 @@ mod tests {
             "{\"id\":\"a\",\"result\":null}\n"
         );
         assert_eq!(
-            text(&Outgoing::refusal(protocol, "0", -1, "n\"o", Some(Cow::Borrowed(b"[]")))),
+            text(&Outgoing::refusal(protocol, "0", -1, "n\"o", json("[]"))),
             "{\"id\":0,\"error\":{\"code\":-1,\"message\":\"n\\\"o\",\"data\":[]}}\n"
         );
         assert_eq!(
@@ -342,17 +314,5 @@ mod tests {
         assert!(cancel(Protocol::Acp).unwrap().trim_end().ends_with(acp));
         let lsp = r#""method":"$/cancelRequest","params":{"id":7}}"#;
         assert!(cancel(Protocol::Lsp).unwrap().ends_with(lsp));
-    }
-
-    #[test]
-    fn params_must_be_an_array_or_an_object() {
-        for good in ["[]", " {} ", "[1,{\"a\":\"\\u0000\"}]"] {
-            assert!(check_params(good.as_bytes()).is_ok(), "{good}");
-        }
-        for bad in ["", " ", "1", "null", "\"a\"", "{", "[1,]", "[]x", "{a:1}", "[\"\n\"]", "[01]"]
-        {
-            assert_eq!(check_params(bad.as_bytes()).unwrap_err().code(), Code::Invalid, "{bad}");
-        }
-        assert!(check_params(b"[\"\xff\"]").is_err() && check_params(b"[]\0").is_err());
     }
 }
