@@ -3,7 +3,7 @@
 
 mod queue;
 
-pub use queue::{Limits, Queue};
+pub use queue::{Limits, Queue, Room};
 
 use crate::error::{Code, Error};
 use crate::message::{Payload, Terminated};

@@ -25,6 +25,14 @@ pub enum Piece {
     Noise(Vec<u8>),
 }
 
+impl Piece {
+    /// How many bytes it has.
+    pub fn len(&self) -> usize {
+        let (Self::Message(bytes) | Self::Noise(bytes)) = self;
+        bytes.len()
+    }
+}
+
 /// A read asks for this much; an idle decoder keeps no more.
 const CHUNK: usize = 64 * 1024;
 

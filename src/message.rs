@@ -12,6 +12,7 @@ mod write;
 pub use check::Json;
 pub use write::{Outgoing, Protocol};
 
+use crate::framing::Piece;
 use crate::spare;
 use scan::{Members, Span};
 
@@ -83,7 +84,16 @@ pub enum Parsed {
     Noise(Vec<u8>),
 }
 
-/// Read one piece of the stream.
+impl From<Piece> for Parsed {
+    fn from(piece: Piece) -> Self {
+        match piece {
+            Piece::Message(bytes) => parse(bytes),
+            Piece::Noise(bytes) => Self::Noise(bytes),
+        }
+    }
+}
+
+/// Read one message.
 pub fn parse(bytes: Vec<u8>) -> Parsed {
     if !scan::is_text(&bytes) {
         return Parsed::Noise(bytes);

@@ -389,7 +389,7 @@ impl Driver {
             let _ = outbox.flush();
             if outbox.is_waiting() { Err(io::ErrorKind::WouldBlock.into()) } else { Ok(()) }
         });
-        self.shared.note_debt(&outbox);
+        self.shared.note(&outbox);
         drop(outbox);
         // A peer that has read may have made us free to do so, too.
         self.shared.update(|state| self.shared.pass_on(state));

@@ -51,7 +51,7 @@ pub(super) fn launch(argv: &[&str], options: &Options) -> Result<Arc<Shared>> {
         Ok(watched) => watched,
         Err(e) => return Err(abort(server, &e)),
     };
-    shared.state().reading.begin(Input { reader, interest });
+    shared.state().reading.begin(Input::new(reader, interest));
     let graces = options.exit_after + options.kill_after;
     let driver = Driver::new(&shared, label(argv[0]), server, reports, stderr, graces);
     runtime.handle().spawn(driver.run());

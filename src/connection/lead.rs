@@ -14,6 +14,8 @@ use std::time::{Duration, Instant};
 use super::handover::{Readable, Ring, StreamEnd};
 use super::shared::{Life, Shared, State};
 use crate::error::{Code, Error, Result};
+use crate::events::Room;
+use crate::message::Parsed;
 use crate::runtime::{Registration, Source};
 use crate::sys::io::{Woken, wait_readable};
 use crate::sys::park::Bell;
@@ -23,6 +25,31 @@ use crate::transport::stdio::{Filled, Reader};
 pub(super) struct Input {
     pub reader: Reader,
     pub interest: Registration,
+    /// What was parsed and is about to be taken in.
+    batch: Vec<Parsed>,
+}
+
+/// So many messages are taken in at once: the state is locked once for all.
+const BATCH: usize = 64;
+
+impl Input {
+    pub fn new(reader: Reader, interest: Registration) -> Self {
+        Self { reader, interest, batch: Vec::new() }
+    }
+
+    /// Parse messages that have been read, for as many as there is room.
+    fn parse(&mut self, room: Room) -> Result<()> {
+        let mut bytes = 0;
+        while self.batch.len() < room.events.min(BATCH)
+            && bytes < room.bytes
+            && self.reader.held() > 0
+        {
+            let Some(piece) = self.reader.next_piece()? else { break };
+            bytes += piece.len();
+            self.batch.push(Parsed::from(piece));
+        }
+        Ok(())
+    }
 }
 
 impl Readable for Input {
@@ -32,6 +59,7 @@ impl Readable for Input {
 
     fn rest(&mut self) {
         self.reader.rest();
+        self.batch = Vec::new();
     }
 
     fn is_armed(&self) -> bool {
@@ -94,7 +122,7 @@ pub(super) enum Eagerness {
 /// What a waiting thread does next.
 enum Step<T> {
     Leave(T),
-    Read { is_alone: bool },
+    Read,
     Sleep { until: Option<Instant> },
     Again,
 }
@@ -130,18 +158,21 @@ impl Spin {
 pub(super) struct Lead<'a> {
     shared: &'a Shared,
     input: Option<Box<Input>>,
+    /// Whether nobody else waited when it was taken.
+    is_alone: bool,
 }
 
 impl<'a> Lead<'a> {
     /// Hold nothing yet.
     pub fn none(shared: &'a Shared) -> Self {
-        Self { shared, input: None }
+        Self { shared, input: None, is_alone: false }
     }
 
     /// Take the right to read, if it is free and reading is allowed.
     pub fn try_take(&mut self, state: &mut State) {
         if self.input.is_none() && self.shared.may_lead(state) {
             self.input = state.reading.take();
+            self.is_alone = state.reading.is_nobody_asleep();
         }
     }
 
@@ -162,11 +193,21 @@ impl<'a> Lead<'a> {
     /// long as there is room for them.
     pub fn read(&mut self) -> Filled {
         let Some(input) = &mut self.input else { return Filled::Nothing };
-        match self.shared.read(&mut input.reader) {
+        match self.shared.read(input) {
             Ok(Filled::End) => self.end(StreamEnd::Closed),
             Ok(filled) => filled,
             Err(error) => self.end(StreamEnd::Broken(error)),
         }
+    }
+
+    /// The same, right after a request was written.
+    fn read_first(&mut self) -> Filled {
+        if self.is_alone && self.shared.spin.is_worth_it() {
+            return self.read_soon();
+        }
+        // The answer can hardly be there, but what others left behind can.
+        let holds_some = self.input.as_ref().is_some_and(|input| input.held() > 0);
+        if holds_some { self.read() } else { Filled::Nothing }
     }
 
     /// The same, after giving the server time to write.
@@ -224,9 +265,9 @@ impl Shared {
         sleeper: Sleeper<'_>,
         mut look: impl FnMut(&mut State, bool) -> Look<T>,
     ) -> Result<T> {
-        let mut is_soon = sleeper.eagerness == Eagerness::Spin;
+        let is_first = sleeper.eagerness == Eagerness::Spin;
+        let mut may_sleep = is_first && lead.read_first() == Filled::Nothing;
         let mut is_asleep = false;
-        let mut may_sleep = false;
         let mut is_late = false;
         loop {
             let step = self.update(|state| {
@@ -247,7 +288,7 @@ impl Shared {
                     lead.try_take(state);
                 }
                 if lead.leads() && !may_sleep {
-                    return Step::Read { is_alone: state.reading.is_nobody_asleep() };
+                    return Step::Read;
                 }
                 // The clock is asked only here: most waits never come this far.
                 is_late = until.is_some_and(|until| until <= Instant::now());
@@ -260,12 +301,7 @@ impl Shared {
             });
             match step {
                 Step::Leave(found) => return Ok(found),
-                Step::Read { is_alone } => {
-                    let is_first = std::mem::take(&mut is_soon);
-                    let spins = is_first && is_alone && self.spin.is_worth_it();
-                    let filled = if spins { lead.read_soon() } else { lead.read() };
-                    may_sleep = filled == Filled::Nothing;
-                }
+                Step::Read => may_sleep = lead.read() == Filled::Nothing,
                 Step::Again => {}
                 Step::Sleep { until } => {
                     may_sleep = false;
@@ -292,16 +328,17 @@ impl Shared {
         }
     }
 
-    /// Read one portion, and take in its messages while there is room.
-    fn read(&self, reader: &mut Reader) -> Result<Filled> {
-        let held = self.take_messages(reader)?;
+    /// Read one portion, and take in its messages while there is room. Whoever
+    /// reads has seen that there is some.
+    fn read(&self, input: &mut Input) -> Result<Filled> {
+        let held = self.take_messages(input)?;
         if held > 0 {
             return Ok(Filled::Some(held));
         }
-        let filled = reader.fill()?;
-        self.take_messages(reader)?;
+        let filled = input.reader.fill()?;
+        self.take_messages(input)?;
         if filled == Filled::End
-            && let Some(piece) = reader.finish()?
+            && let Some(piece) = input.reader.finish()?
         {
             self.receive(piece);
         }
@@ -309,14 +346,23 @@ impl Shared {
     }
 
     /// Take in the messages that have been read, while there is room. How many.
-    fn take_messages(&self, reader: &mut Reader) -> Result<usize> {
+    fn take_messages(&self, input: &mut Input) -> Result<usize> {
         let mut taken = 0;
-        while reader.held() > 0 && !self.is_full() {
-            let Some(piece) = reader.next_piece()? else { break };
-            self.receive(piece);
-            taken += 1;
+        // The room is not known yet, but there is some, and one message of any
+        // size has a place.
+        let mut room = Room { events: 1, bytes: 1 };
+        loop {
+            let parsed = input.parse(room);
+            if input.batch.is_empty() {
+                return parsed.map(|()| taken);
+            }
+            taken += input.batch.len();
+            room = self.update(|state| {
+                input.batch.drain(..).for_each(|parsed| state.receive(parsed));
+                state.queue.room()
+            });
+            parsed?;
         }
-        Ok(taken)
     }
 
     /// Whether the runtime may read where no thread of the host ever does.

@@ -151,34 +151,27 @@ impl Connection {
         let is_initialize = method == "initialize";
 
         let mut outbox = self.shared.outbox();
-        // Under the send lock nobody else begins a call, so the id in the
-        // message is the one that the call gets.
-        let id = self.shared.state().calls.upcoming();
+        let mut state = self.shared.state();
+        let id = state.calls.upcoming();
         let message = Outgoing::request(outbox.buffer(), protocol, id.get(), method, params);
         outbox.check(&message)?;
+        state.check_open()?;
+        let mut call = Call { tag, is_initialize, waiter: None, stuck: None };
         let mut is_first = false;
-        let sent = {
-            let mut state = self.shared.state();
-            state.check_open()?;
-            match answer {
-                Answer::Queued { until } => {
-                    state.begin(Call { tag, is_initialize, waiter: None, stuck: None });
-                    is_first = until.is_some_and(|until| state.add_deadline(until, id));
-                    drop(state);
-                    outbox.send_or_cork(&message)
-                }
-                Answer::Awaited { by, lead } => {
-                    state.begin(Call {
-                        tag,
-                        is_initialize,
-                        waiter: Some(Arc::clone(by)),
-                        stuck: None,
-                    });
-                    // Before the server can answer: the runtime need not wake up.
-                    lead.try_take(&mut state);
-                    drop(state);
-                    outbox.send(&message)
-                }
+        let sent = match answer {
+            Answer::Queued { until } => {
+                state.begin(call);
+                is_first = until.is_some_and(|until| state.add_deadline(until, id));
+                drop(state);
+                outbox.send_or_cork(&message)
+            }
+            Answer::Awaited { by, lead } => {
+                call.waiter = Some(Arc::clone(by));
+                state.begin(call);
+                // Before the server can answer: the runtime need not wake up.
+                lead.try_take(&mut state);
+                drop(state);
+                outbox.send(&message)
             }
         };
         outbox.recycle(message);

@@ -228,7 +228,7 @@ impl Driver {
         if let Some(queue) = outbox.sink().messages() {
             queue.sent(self.taken);
         }
-        self.shared.note_debt(&outbox);
+        self.shared.note(&outbox);
         self.taken = 0;
     }
 

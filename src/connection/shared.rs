@@ -37,6 +37,8 @@ pub(super) struct Shared {
     pub spin: Spin,
     /// Whether we owe the peer so much that it must read first.
     is_overdrawn: AtomicBool,
+    /// Whether messages wait for a flush.
+    is_corked: AtomicBool,
     /// Readable while a poll would not have to wait, from the moment that
     /// somebody looks at it.
     pub ready: Bell,
@@ -140,6 +142,7 @@ impl Shared {
             driver: Notify::new(),
             spin: Spin::default(),
             is_overdrawn: AtomicBool::new(false),
+            is_corked: AtomicBool::new(false),
             ready,
             wakes: AtomicU32::new(0),
         }
@@ -227,18 +230,8 @@ impl Shared {
 
     /// Take in what the transport read.
     pub fn receive(&self, piece: Piece) {
-        let parsed = match piece {
-            Piece::Message(bytes) => message::parse(bytes),
-            Piece::Noise(bytes) => Parsed::Noise(bytes),
-        };
-        self.update(|state| match parsed {
-            Parsed::One(frame) => state.receive(frame),
-            Parsed::Noise(bytes) => state.noise(&bytes),
-            Parsed::Batch(parts) => parts.into_iter().for_each(|part| match part {
-                Ok(frame) => state.receive(frame),
-                Err(bytes) => state.noise(&bytes),
-            }),
-        });
+        let parsed = Parsed::from(piece);
+        self.update(|state| state.receive(parsed));
     }
 
     /// Take in what came at the end, when a full queue no longer stops reading:
@@ -248,8 +241,7 @@ impl Shared {
         if !is_full || !std::mem::replace(&mut self.state().is_past_limits, true) {
             return self.receive(piece);
         }
-        let (Piece::Message(bytes) | Piece::Noise(bytes)) = &piece;
-        let size = bytes.len() as u64;
+        let size = piece.len() as u64;
         if !self.receive_answer(piece) {
             self.state().discarded += size;
         }
@@ -264,7 +256,7 @@ impl Shared {
         self.update(|state| {
             let is_awaited = CallId::new(id).is_some_and(|id| state.calls.contains(id));
             if is_awaited {
-                state.receive(frame);
+                state.receive_one(frame);
             }
             is_awaited
         })
@@ -319,21 +311,27 @@ impl Shared {
     /// runtime's, and so is a broken pipe.
     pub fn release(&self, outbox: MutexGuard<'_, Outbox>, sent: &Result<()>) {
         let is_waiting = outbox.is_waiting();
-        self.note_debt(&outbox);
+        self.note(&outbox);
         drop(outbox);
         if is_waiting || sent.is_err() {
             self.driver.notify_one();
         }
     }
 
-    /// Note whether the peer must read before we do.
-    pub fn note_debt(&self, outbox: &Outbox) {
+    /// Note what others want to know of the outbox without its lock.
+    pub fn note(&self, outbox: &Outbox) {
         self.is_overdrawn.store(outbox.is_overdrawn(), Ordering::Relaxed);
+        self.is_corked.store(outbox.is_corked(), Ordering::Relaxed);
     }
 
     /// Whether the peer must read before we do.
     pub fn is_overdrawn(&self) -> bool {
         self.is_overdrawn.load(Ordering::Relaxed)
+    }
+
+    /// Whether messages wait for a flush: surely those of the calling thread.
+    pub fn is_corked(&self) -> bool {
+        self.is_corked.load(Ordering::Relaxed)
     }
 
     /// Begin to end the connection: no call is pending afterwards. Does nothing
@@ -443,7 +441,19 @@ impl State {
         }
     }
 
-    fn receive(&mut self, frame: Frame) {
+    /// Take in what a piece of the stream held.
+    pub fn receive(&mut self, parsed: Parsed) {
+        match parsed {
+            Parsed::One(frame) => self.receive_one(frame),
+            Parsed::Noise(bytes) => self.noise(&bytes),
+            Parsed::Batch(parts) => parts.into_iter().for_each(|part| match part {
+                Ok(frame) => self.receive_one(frame),
+                Err(bytes) => self.noise(&bytes),
+            }),
+        }
+    }
+
+    fn receive_one(&mut self, frame: Frame) {
         match frame.kind() {
             Kind::Request => self.add(Body::Request(frame.open())),
             Kind::Notification => self.add(Body::Notification(frame.open())),

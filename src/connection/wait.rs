@@ -20,7 +20,7 @@ impl Connection {
     /// `Closed`: the last one was taken. `Interrupted`: a signal handler ran,
     /// or [`Connection::wake`] was called.
     pub fn poll(&self, limit: Option<Duration>) -> Result<Option<Event>> {
-        let until = deadline(limit);
+        let mut patience = Patience::new(limit);
         let bell = park::parker().map_err(|e| no_sleep(&e))?;
         self.uncork();
         let is_glance = limit == Some(Duration::ZERO);
@@ -41,7 +41,7 @@ impl Connection {
                 if is_late {
                     return Look::Found(Ok(None));
                 }
-                Look::Nothing { until }
+                Look::Nothing { until: patience.end() }
             })??;
         Ok(event.map(|event| self.event(event)))
     }
@@ -52,13 +52,13 @@ impl Connection {
     /// `State`: unknown, taken already, or another thread waits for it. `Full`:
     /// the answer may sit behind unread events. `Interrupted`.
     pub fn wait(&self, id: CallId, limit: Option<Duration>) -> Result<Option<Event>> {
-        let until = deadline(limit);
+        let patience = Patience::new(limit);
         let bell = park::parker().map_err(|e| no_sleep(&e))?;
         self.uncork();
         if let Some(event) = self.shared.update(|state| claim(state, id, &bell))? {
             return Ok(Some(self.event(event)));
         }
-        let event = self.answer(Lead::none(&self.shared), id, until, &bell, |state| {
+        let event = self.answer(Lead::none(&self.shared), id, patience, &bell, |state| {
             if let Some(call) = state.calls.get_mut(id) {
                 call.waiter = None;
             }
@@ -77,13 +77,13 @@ impl Connection {
         params: Option<&[u8]>,
         limit: Option<Duration>,
     ) -> Result<Event> {
-        let until = deadline(limit);
+        let patience = Patience::new(limit);
         let bell = park::parker().map_err(|e| no_sleep(&e))?;
         let mut lead = Lead::none(&self.shared);
         let awaited = Answer::Awaited { by: &bell, lead: &mut lead };
         let id = self.request(method, params, 0, awaited)?;
         let mut cancel = None;
-        let answer = self.answer(lead, id, until, &bell, |state| {
+        let answer = self.answer(lead, id, patience, &bell, |state| {
             cancel = state.calls.end(id).filter(|call| !call.is_initialize).map(|_| id);
         });
         cancel.into_iter().for_each(|id| self.shared.tell_cancel(id));
@@ -99,7 +99,7 @@ impl Connection {
         &self,
         lead: Lead<'_>,
         id: CallId,
-        until: Option<Instant>,
+        mut patience: Patience,
         bell: &Arc<Bell>,
         release: impl FnOnce(&mut State),
     ) -> Result<Option<events::Event>> {
@@ -112,6 +112,7 @@ impl Connection {
             if let Some(event) = state.take_answer(id) {
                 return Look::Found(Ok(Some(event)));
             }
+            let until = patience.end();
             let stall = state.stalled_for(id).map(|since| since + STALL_MAX);
             if is_late && is_past(until) {
                 end(state);
@@ -188,8 +189,8 @@ impl Connection {
     /// Send what was corked: who waits has nothing to add. That it could not
     /// be sent is told by the connection's end.
     fn uncork(&self) {
-        let mut outbox = self.shared.outbox();
-        if outbox.is_corked() {
+        if self.shared.is_corked() {
+            let mut outbox = self.shared.outbox();
             let sent = outbox.flush();
             self.shared.release(outbox, &sent);
         }
@@ -197,6 +198,23 @@ impl Connection {
 
     fn event(&self, event: events::Event) -> Event {
         Event::new(event, &self.shared)
+    }
+}
+
+/// How long a wait may last. Its end is reckoned when it is first asked for:
+/// most waits are over before, and the clock costs more than they do.
+struct Patience {
+    limit: Option<Duration>,
+    end: Option<Option<Instant>>,
+}
+
+impl Patience {
+    fn new(limit: Option<Duration>) -> Self {
+        Self { limit, end: None }
+    }
+
+    fn end(&mut self) -> Option<Instant> {
+        *self.end.get_or_insert_with(|| deadline(self.limit))
     }
 }
 

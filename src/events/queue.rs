@@ -39,6 +39,15 @@ pub struct Limits {
     pub bytes: usize,
 }
 
+/// What a queue has room for.
+#[derive(Clone, Copy, Debug)]
+pub struct Room {
+    /// Events.
+    pub events: usize,
+    /// Bytes.
+    pub bytes: usize,
+}
+
 #[derive(Clone, Copy, Default)]
 struct Load {
     events: usize,
@@ -74,7 +83,16 @@ impl Queue {
 
     /// Whether reading must stop.
     pub fn is_full(&self) -> bool {
-        self.messages.events >= self.limits.events || self.messages.bytes >= self.limits.bytes
+        let room = self.room();
+        room.events == 0 || room.bytes == 0
+    }
+
+    /// How much may come before it is full. A single message may be larger.
+    pub fn room(&self) -> Room {
+        Room {
+            events: self.limits.events.saturating_sub(self.messages.events),
+            bytes: self.limits.bytes.saturating_sub(self.messages.bytes),
+        }
     }
 
     /// Whether the last event has been taken.

@@ -3,7 +3,6 @@
 
 use memchr::memchr2;
 use serde::de::IgnoredAny;
-use wide::u8x16;
 
 use super::scan;
 use crate::error::{Code, Error, Result};
@@ -162,7 +161,7 @@ impl<'a> Checker<'a> {
     /// The rest of a string.
     fn string(&mut self) -> Option<()> {
         loop {
-            self.at += plain_length(&self.text[self.at..])?;
+            self.at += scan::plain_length(&self.text[self.at..])?;
             match self.next()? {
                 b'"' => return Some(()),
                 b'\\' => self.escape()?,
@@ -238,24 +237,6 @@ impl<'a> Checker<'a> {
         self.at += 1;
         Some(byte)
     }
-}
-
-/// How much of a string comes before a quote, a backslash or a control
-/// character; `None`: all of it, so it has no end.
-fn plain_length(text: &[u8]) -> Option<usize> {
-    let (blocks, rest) = text.as_chunks();
-    for (index, block) in blocks.iter().enumerate() {
-        let block = u8x16::new(*block);
-        let special = block.simd_eq(u8x16::splat(b'"'))
-            | block.simd_eq(u8x16::splat(b'\\'))
-            | block.min(u8x16::splat(0x1F)).simd_eq(block);
-        let special = special.to_bitmask();
-        if special != 0 {
-            return Some(index * 16 + special.trailing_zeros() as usize);
-        }
-    }
-    let special = |b: &u8| matches!(b, b'"' | b'\\' | 0..0x20);
-    Some(text.len() - rest.len() + rest.iter().position(special)?)
 }
 
 #[cfg(test)]

@@ -58,8 +58,12 @@ fn is_plain(bytes: &[u8]) -> bool {
     }) && rest.iter().all(|b| (1..0x80).contains(b))
 }
 
-/// Up to here a plain loop is faster than anything that has to be set up.
-const SHORT: usize = 64;
+/// Up to here a plain loop is faster than what is faster later, and has to be
+/// set up for that.
+const SHORT: usize = 1024;
+
+/// The same where the loop goes byte by byte.
+const TINY: usize = 16;
 
 /// Whether the text can be a batch.
 pub fn is_array(bytes: &[u8]) -> bool {
@@ -88,7 +92,9 @@ pub fn batch(bytes: &[u8]) -> Option<Vec<Span>> {
 pub fn object(bytes: &[u8]) -> Option<Members> {
     let mut scanner = Scanner::at_start(bytes);
     let mut members = Members::default();
-    scanner.members(Scanner::envelope_name, |name, value| {
+    // As nearly every peer begins.
+    let has_begun = scanner.skip(br#"{"jsonrpc":"2.0","#);
+    scanner.members(has_begun, Scanner::envelope_name, |name, value| {
         let slot = match name {
             EnvelopeName::Id => &mut members.id,
             EnvelopeName::Method => &mut members.method,
@@ -117,7 +123,7 @@ enum EnvelopeName {
 pub fn error(bytes: &[u8], error: Span) -> Option<ErrorParts> {
     let mut scanner = Scanner { bytes: &bytes[..error.end], at: error.start };
     let mut parts = ErrorParts::default();
-    scanner.members(Scanner::key, |key, value| {
+    scanner.members(false, Scanner::key, |key, value| {
         let slot = match &*key {
             b"code" => &mut parts.code,
             b"message" => &mut parts.message,
@@ -133,8 +139,27 @@ pub fn error(bytes: &[u8], error: Span) -> Option<ErrorParts> {
 /// string by the grammar of RFC 8259, section 7.
 pub fn string(bytes: &[u8], value: Span) -> Option<Span> {
     let content = bytes[value.range()].strip_prefix(b"\"")?.strip_suffix(b"\"")?;
-    let good = content.iter().all(|b| *b >= 0x20) && escapes_are_good(content);
+    let good = plain_length(&bytes[value.start + 1..value.end])? == content.len()
+        || (content.iter().all(|b| *b >= 0x20) && escapes_are_good(content));
     good.then_some(Span { start: value.start + 1, end: value.end - 1 })
+}
+
+/// How much of a string comes before a quote, a backslash or a control
+/// character; `None`: all of it, so it has no end.
+pub fn plain_length(text: &[u8]) -> Option<usize> {
+    let (blocks, rest) = text.as_chunks();
+    for (index, block) in blocks.iter().enumerate() {
+        let block = u8x16::new(*block);
+        let special = block.simd_eq(u8x16::splat(b'"'))
+            | block.simd_eq(u8x16::splat(b'\\'))
+            | block.min(u8x16::splat(0x1F)).simd_eq(block);
+        let special = special.to_bitmask();
+        if special != 0 {
+            return Some(index * 16 + special.trailing_zeros() as usize);
+        }
+    }
+    let special = |b: &u8| matches!(b, b'"' | b'\\' | 0..0x20);
+    Some(text.len() - rest.len() + rest.iter().position(special)?)
 }
 
 fn escapes_are_good(mut content: &[u8]) -> bool {
@@ -233,16 +258,20 @@ impl<'a> Scanner<'a> {
         Self { bytes, at }
     }
 
-    /// Each member of the object ahead, its name read by `name`, which reads the
-    /// colon, too. Ends early when `visit` says `None`.
+    /// Each member of the object ahead, or its other ones if it `has_begun`, the
+    /// name read by `name`, which reads the colon, too. Ends early when `visit`
+    /// says `None`.
     fn members<N>(
         &mut self,
+        has_begun: bool,
         name: impl Fn(&mut Self) -> Option<N>,
         mut visit: impl FnMut(N, Span) -> Option<()>,
     ) -> Option<()> {
-        self.eat(b'{')?;
-        if self.eat(b'}').is_some() {
-            return Some(());
+        if !has_begun {
+            self.eat(b'{')?;
+            if self.eat(b'}').is_some() {
+                return Some(());
+            }
         }
         loop {
             let name = name(self)?;
@@ -336,7 +365,7 @@ impl<'a> Scanner<'a> {
     fn nested(&mut self) -> Option<Span> {
         let start = self.at;
         let mut open = Brackets::default();
-        while self.at < start + SHORT {
+        while self.at < start + TINY {
             let byte = *self.bytes.get(self.at)?;
             self.at += 1;
             match byte {
@@ -401,16 +430,23 @@ impl<'a> Scanner<'a> {
 fn string_end(bytes: &[u8], from: usize) -> Option<usize> {
     let mut at = from;
     loop {
-        let rest = bytes.get(at..)?;
-        let special = |b: &u8| matches!(b, b'"' | b'\\');
-        at += match rest.iter().take(SHORT / 4).position(special) {
-            Some(near) => near,
-            None => memchr2(b'"', b'\\', rest)?,
-        };
+        at += quote_or_backslash(bytes.get(at..)?)?;
         if bytes[at] == b'"' {
             return Some(at + 1);
         }
         at += 2;
+    }
+}
+
+fn quote_or_backslash(text: &[u8]) -> Option<usize> {
+    let Some(near) = text.first_chunk() else {
+        return text.iter().position(|b| matches!(b, b'"' | b'\\'));
+    };
+    let near = u8x16::new(*near);
+    let special = near.simd_eq(u8x16::splat(b'"')) | near.simd_eq(u8x16::splat(b'\\'));
+    match special.to_bitmask() {
+        0 => Some(TINY + memchr2(b'"', b'\\', &text[TINY..])?),
+        bits => Some(bits.trailing_zeros() as usize),
     }
 }
 
