@@ -1,5 +1,6 @@
-//! How the right to read goes from hand to hand. No I/O: what is read, and what
-//! rings, is behind two traits, so that a model checker can drive this code.
+//! How the right to read goes from hand to hand. No I/O: what is read is behind
+//! a trait, and who is to be woken is told, so that a model checker can drive
+//! this code.
 
 use std::sync::Arc;
 
@@ -29,11 +30,6 @@ pub(super) trait Readable {
     fn want_tick(&self);
 }
 
-/// What wakes one sleeping thread.
-pub(super) trait Ring {
-    fn ring(&self);
-}
-
 /// Where the right to read is.
 enum Place<I> {
     /// Nobody reads.
@@ -48,7 +44,9 @@ enum Place<I> {
 pub(super) struct Reading<I, B> {
     place: Place<I>,
     /// Threads that sleep; each of them can take the lead.
-    asleep: Vec<Arc<B>>,
+    asleep: Vec<Sleeping<B>>,
+    /// Bells to ring once the lock is free: whoever wakes up wants it.
+    to_ring: Vec<Arc<B>>,
     /// Whether the host looks at the descriptor instead of waiting. Then no
     /// byte may wait unseen.
     pub is_exported: bool,
@@ -61,6 +59,13 @@ pub(super) struct Reading<I, B> {
     was_led: bool,
 }
 
+/// A thread that sleeps.
+struct Sleeping<B> {
+    bell: Arc<B>,
+    /// It is about to wake up, look, and take the lead or pass it on.
+    is_woken: bool,
+}
+
 /// How reading ended.
 #[derive(Clone, Debug)]
 pub(super) enum StreamEnd {
@@ -70,12 +75,13 @@ pub(super) enum StreamEnd {
     Broken(Error),
 }
 
-impl<I: Readable, B: Ring> Reading<I, B> {
+impl<I: Readable, B> Reading<I, B> {
     /// There is nothing to read, or not yet.
     pub fn none() -> Self {
         Self {
             place: Place::Taken,
             asleep: Vec::new(),
+            to_ring: Vec::new(),
             is_exported: false,
             is_draining: false,
             is_runtimes_turn: false,
@@ -124,9 +130,29 @@ impl<I: Readable, B: Ring> Reading<I, B> {
         }
     }
 
-    /// Ring every thread that sleeps.
-    pub fn ring_all(&self) {
-        self.asleep.iter().for_each(|bell| bell.ring());
+    /// Wake every thread that sleeps.
+    pub fn wake_all(&mut self) {
+        (0..self.asleep.len()).for_each(|at| self.wake_at(at));
+    }
+
+    /// Wake the thread behind `bell`. If it does not sleep it will look before
+    /// it does.
+    pub fn wake(&mut self, bell: &Arc<B>) {
+        if let Some(at) = self.place_of(bell) {
+            self.wake_at(at);
+        }
+    }
+
+    fn wake_at(&mut self, at: usize) {
+        let sleeping = &mut self.asleep[at];
+        if !std::mem::replace(&mut sleeping.is_woken, true) {
+            self.to_ring.push(Arc::clone(&sleeping.bell));
+        }
+    }
+
+    /// The bells to ring as soon as the lock is free.
+    pub fn take_rings(&mut self) -> Vec<Arc<B>> {
+        std::mem::take(&mut self.to_ring)
     }
 
     /// Whether no thread sleeps.
@@ -137,20 +163,24 @@ impl<I: Readable, B: Ring> Reading<I, B> {
     /// A thread goes to sleep. In the same moment it has seen that there is
     /// nothing for it, and that it cannot take the lead.
     pub fn goes_to_sleep(&mut self, bell: &Arc<B>) {
-        self.asleep.push(Arc::clone(bell));
+        self.asleep.push(Sleeping { bell: Arc::clone(bell), is_woken: false });
     }
 
     /// It is awake.
     pub fn wakes_up(&mut self, bell: &Arc<B>) {
-        if let Some(at) = self.asleep.iter().position(|other| Arc::ptr_eq(other, bell)) {
+        if let Some(at) = self.place_of(bell) {
             self.asleep.swap_remove(at);
         }
+    }
+
+    fn place_of(&self, bell: &Arc<B>) -> Option<usize> {
+        self.asleep.iter().position(|sleeping| Arc::ptr_eq(&sleeping.bell, bell))
     }
 
     /// From now on only the runtime reads.
     pub fn drain(&mut self) {
         self.is_draining = true;
-        self.ring_all();
+        self.wake_all();
     }
 
     /// Whether that is so.
@@ -161,7 +191,9 @@ impl<I: Readable, B: Ring> Reading<I, B> {
     /// If the right to read is free, see that somebody takes it: a thread that
     /// sleeps, or else the runtime. Whether the runtime must be woken for that.
     pub fn pass_on(&mut self, may_lead: bool) -> bool {
-        let Place::Free(input) = &self.place else { return false };
+        if !matches!(self.place, Place::Free(_)) {
+            return false;
+        }
         if self.is_draining {
             return true;
         }
@@ -169,16 +201,24 @@ impl<I: Readable, B: Ring> Reading<I, B> {
             // Whoever makes room passes it on.
             return false;
         }
-        if let Some(bell) = self.asleep.last() {
-            bell.ring();
+        if let Some(last) = self.asleep.len().checked_sub(1) {
+            if !self.asleep.iter().any(|sleeping| sleeping.is_woken) {
+                self.wake_at(last);
+            }
         } else if self.is_exported {
             self.give_to_runtime();
         } else if !self.is_ticking {
             // Not at once: most likely the next call is on its way.
+            self.want_tick();
+        }
+        self.is_runtimes_turn
+    }
+
+    fn want_tick(&mut self) {
+        if let Place::Free(input) = &self.place {
             self.is_ticking = true;
             input.want_tick();
         }
-        self.is_runtimes_turn
     }
 
     /// Let the runtime read: at once if there is something to take in already,
@@ -281,6 +321,12 @@ mod model {
         state: Mutex<State>,
     }
 
+    enum Step {
+        Leave,
+        Read,
+        Sleep,
+    }
+
     struct State {
         reading: Reading<Input, Bell>,
         bells: Vec<Arc<Bell>>,
@@ -327,12 +373,24 @@ mod model {
             }
         }
 
+        /// As `Shared::state` does it: bells ring when the lock is free.
+        fn state<T>(&self, change: impl FnOnce(&mut State) -> T) -> T {
+            let mut state = self.state.lock().unwrap();
+            let result = change(&mut state);
+            let rings = state.reading.take_rings();
+            drop(state);
+            rings.iter().for_each(|bell| bell.ring());
+            result
+        }
+
         /// Read one answer, or take in one that was read. Whether there was one.
         fn read(&self, input: &mut Input) -> bool {
             if let Some(answer) = input.held.pop() {
-                let mut state = self.state.lock().unwrap();
-                state.answers.insert(answer);
-                state.bells[answer].ring();
+                self.state(|state| {
+                    state.answers.insert(answer);
+                    let bell = Arc::clone(&state.bells[answer]);
+                    state.reading.wake(&bell);
+                });
                 return true;
             }
             let arrived = self.kernel(|kernel| kernel.pipe.pop_front());
@@ -342,29 +400,35 @@ mod model {
 
         /// As `Shared::wait_for` does it.
         fn call(&self, caller: usize, is_impatient: bool) {
-            let bell = Arc::clone(&self.state.lock().unwrap().bells[caller]);
+            let bell = self.state(|state| Arc::clone(&state.bells[caller]));
             let (mut lead, mut is_asleep, mut may_sleep) = (None::<Box<Input>>, false, false);
             loop {
-                let mut state = self.state.lock().unwrap();
-                if std::mem::take(&mut is_asleep) {
-                    state.reading.wakes_up(&bell);
+                let step = self.state(|state| {
+                    if std::mem::take(&mut is_asleep) {
+                        state.reading.wakes_up(&bell);
+                    }
+                    let gives_up = is_impatient && shuttle::rand::thread_rng().gen_bool(0.3);
+                    if state.answers.remove(&caller) || gives_up {
+                        lead.take().into_iter().for_each(|input| state.reading.put_back(input));
+                        self.kick_if(state.reading.pass_on(true));
+                        return Step::Leave;
+                    }
+                    lead = lead.take().or_else(|| state.reading.take());
+                    if lead.is_some() && !may_sleep {
+                        return Step::Read;
+                    }
+                    state.reading.goes_to_sleep(&bell);
+                    is_asleep = true;
+                    Step::Sleep
+                });
+                match (step, &mut lead) {
+                    (Step::Leave, _) => break,
+                    (Step::Read, Some(input)) => may_sleep = !self.read(input),
+                    _ => {
+                        may_sleep = false;
+                        self.sleep(caller, lead.is_some(), is_impatient);
+                    }
                 }
-                let gives_up = is_impatient && shuttle::rand::thread_rng().gen_bool(0.3);
-                if state.answers.remove(&caller) || gives_up {
-                    lead.take().into_iter().for_each(|input| state.reading.put_back(input));
-                    self.kick_if(state.reading.pass_on(true));
-                    break;
-                }
-                lead = lead.or_else(|| state.reading.take());
-                if let Some(input) = lead.as_mut().filter(|_| !may_sleep) {
-                    drop(state);
-                    may_sleep = !self.read(input);
-                    continue;
-                }
-                state.reading.goes_to_sleep(&bell);
-                (is_asleep, may_sleep) = (true, false);
-                drop(state);
-                self.sleep(caller, lead.is_some(), is_impatient);
             }
             self.kernel(|kernel| kernel.gone += 1);
         }
@@ -395,20 +459,21 @@ mod model {
                 kernel.is_kicked = false;
                 drop(kernel);
                 if fired {
-                    self.state.lock().unwrap().reading.fired();
+                    self.state(|state| state.reading.fired());
                 }
                 if ticks {
-                    let (more, kick) = self.state.lock().unwrap().reading.tick(true);
+                    let (more, kick) = self.state(|state| state.reading.tick(true));
                     self.kernel(|kernel| {
                         kernel.is_ticking |= more;
                         kernel.is_kicked |= kick;
                     });
                 }
-                let input = self.state.lock().unwrap().reading.take_for_runtime(true);
+                let input = self.state(|state| state.reading.take_for_runtime(true));
                 if let Some(mut input) = input {
                     let found = self.read(&mut input);
-                    let reading = &mut self.state.lock().unwrap().reading;
-                    self.kick_if(reading.put_back_for_runtime(input, found, true));
+                    self.state(|state| {
+                        self.kick_if(state.reading.put_back_for_runtime(input, found, true));
+                    });
                 }
             }
         }
@@ -418,7 +483,7 @@ mod model {
         }
     }
 
-    impl Ring for Bell {
+    impl Bell {
         fn ring(&self) {
             let world = self.world.upgrade().unwrap();
             world.kernel(|kernel| kernel.rung[self.owner] = true);
@@ -475,7 +540,7 @@ mod model {
         let runtime = Arc::clone(&world);
         let runtime = thread::spawn(move || {
             // Whoever looks at the descriptor must not miss what nobody waits for.
-            runtime.kick_if(runtime.state.lock().unwrap().reading.pass_on(true));
+            runtime.state(|state| runtime.kick_if(state.reading.pass_on(true)));
             runtime.run(true);
         });
         callers.into_iter().chain([server, runtime]).for_each(|thread| thread.join().unwrap());

@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::handover::{Readable, Ring, StreamEnd};
+use super::handover::{Readable, StreamEnd};
 use super::shared::{Life, Shared, State};
 use crate::error::{Code, Error, Result};
 use crate::events::Room;
@@ -80,12 +80,6 @@ impl Readable for Input {
 
     fn want_tick(&self) {
         self.interest.tick();
-    }
-}
-
-impl Ring for Bell {
-    fn ring(&self) {
-        Self::ring(self);
     }
 }
 
@@ -306,7 +300,11 @@ impl Shared {
                 Step::Sleep { until } => {
                     may_sleep = false;
                     self.sleep(&lead, sleeper, until).inspect_err(|_| {
-                        self.update(|state| state.wakes_up(sleeper));
+                        self.update(|state| {
+                            state.wakes_up(sleeper);
+                            // It may have been chosen to lead just now.
+                            lead.put_back(state);
+                        });
                     })?;
                 }
             }

@@ -3,6 +3,7 @@
 //! Two locks, always taken in this order, and neither is held across a system
 //! call that can block: `outbox` (what goes out), `state` (everything else).
 
+use std::ops::{Deref, DerefMut};
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -19,7 +20,7 @@ use crate::framing::Piece;
 use crate::message::{self, Frame, Kind, Outgoing, Parsed, Protocol};
 use crate::options::Options;
 use crate::session::{CallId, Session};
-use crate::sys::park::{self, Bell};
+use crate::sys::park::Bell;
 use crate::trace::Trace;
 
 /// How much of an unwanted message is shown.
@@ -70,6 +71,43 @@ pub(super) struct State {
     is_ready: bool,
     /// Whether the runtime waits for room in the queue, where it alone reads.
     pub is_held_up: bool,
+}
+
+/// The state, for as long as one thread has it. Whom it wakes hears of it when
+/// the state is free again.
+pub(super) struct Locked<'a> {
+    // Dropped in this order.
+    state: MutexGuard<'a, State>,
+    rings: Rings,
+}
+
+#[derive(Default)]
+struct Rings(Vec<Arc<Bell>>);
+
+impl Deref for Locked<'_> {
+    type Target = State;
+
+    fn deref(&self) -> &State {
+        &self.state
+    }
+}
+
+impl DerefMut for Locked<'_> {
+    fn deref_mut(&mut self) -> &mut State {
+        &mut self.state
+    }
+}
+
+impl Drop for Locked<'_> {
+    fn drop(&mut self) {
+        self.rings = Rings(self.state.reading.take_rings());
+    }
+}
+
+impl Drop for Rings {
+    fn drop(&mut self) {
+        self.0.iter().for_each(|bell| bell.ring());
+    }
 }
 
 /// The life of a connection: it moves down this list, and never up.
@@ -154,8 +192,8 @@ impl Shared {
     }
 
     /// The state, to read it or to change what no poll waits for.
-    pub fn state(&self) -> MutexGuard<'_, State> {
-        lock(&self.state)
+    pub fn state(&self) -> Locked<'_> {
+        Locked { state: lock(&self.state), rings: Rings::default() }
     }
 
     /// Change the state, and make `ready` say what is true afterwards.
@@ -437,7 +475,7 @@ impl State {
         if self.stalled.is_none() && self.queue.is_full() {
             self.stalled = Some(Instant::now());
             // Who waits for an answer has a second from now.
-            self.reading.ring_all();
+            self.reading.wake_all();
         }
     }
 
@@ -486,7 +524,7 @@ impl State {
             Some(waiter) => {
                 let event = self.queue.pass(body);
                 self.answers.push((id, event));
-                park::ring_other(&waiter);
+                self.reading.wake(&waiter);
             }
             None => self.queue.push(body),
         }

@@ -53,15 +53,6 @@ impl AsRawFd for Bell {
 
 thread_local!(static OWN: OnceCell<Arc<Bell>> = const { OnceCell::new() });
 
-/// Ring `bell`, unless it is the calling thread's own: that one is awake, and
-/// looks again before it sleeps.
-pub fn ring_other(bell: &Arc<Bell>) {
-    let is_own = OWN.try_with(|own| own.get().is_some_and(|own| Arc::ptr_eq(own, bell)));
-    if is_own != Ok(true) {
-        bell.ring();
-    }
-}
-
 /// The calling thread's own bell. It may ring for a wait that is over: who
 /// wakes up must look again.
 pub fn parker() -> io::Result<Arc<Bell>> {
