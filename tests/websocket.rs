@@ -592,7 +592,7 @@ fn answered_pings_keep_a_quiet_connection() {
 
 #[test]
 fn pings_without_end_cost_no_memory() {
-    let (_server, url) = misbehave_ws(&["upgrade", "ping-flood:300000", "text:hello", "echo-loop"]);
+    let (_server, url) = misbehave_ws(&["upgrade", "ping-flood:100000", "text:hello", "echo-loop"]);
     let connection = open(&options(&url));
     let before = resident();
     assert_eq!(text(&next(&connection, Kind::Noise), TextField::Text), "hello");

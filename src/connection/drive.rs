@@ -199,7 +199,7 @@ impl Driver {
             return Instant::now() + MARGIN;
         }
         // What cannot be sent is lost with the server.
-        let _ = self.shared.outbox().flush();
+        let _ = self.shared.flush(self.shared.outbox());
         self.server.close();
         let limit = self.graces + MARGIN;
         self.shared.trace.note(|| format!("the guard is to end everything within {limit:?}"));
@@ -209,7 +209,7 @@ impl Driver {
     /// Close stdin once everything is sent.
     fn let_go_of_stdin(&mut self) {
         let mut outbox = self.shared.outbox();
-        if !outbox.is_waiting() {
+        if outbox.is_done() {
             outbox.sink().close();
             drop(outbox);
             self.stdin = None;
@@ -383,14 +383,12 @@ impl Driver {
 
     fn write(&mut self) {
         let Some(stdin) = &self.stdin else { return };
-        let mut outbox = self.shared.outbox();
         // The outbox writes by itself; this only keeps the readiness true.
         let _ = stdin.try_io(Interest::WRITABLE, |_| {
-            let _ = outbox.flush();
-            if outbox.is_waiting() { Err(io::ErrorKind::WouldBlock.into()) } else { Ok(()) }
+            self.shared.resume();
+            let is_waiting = self.shared.outbox().is_waiting();
+            if is_waiting { Err(io::ErrorKind::WouldBlock.into()) } else { Ok(()) }
         });
-        self.shared.note(&outbox);
-        drop(outbox);
         // A peer that has read may have made us free to do so, too.
         self.shared.update(|state| self.shared.pass_on(state));
     }

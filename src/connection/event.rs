@@ -3,6 +3,7 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
 
+use super::outbox::Haste;
 use super::shared::Shared;
 use crate::error::{Code, Error, Result};
 use crate::events::{self, Body, Outcome};
@@ -185,16 +186,16 @@ impl Event {
         let closed = || Error::new(Code::Closed, "the connection was closed");
         let shared = self.owner.upgrade().ok_or_else(closed)?;
         let message = message(shared.protocol, id);
-        let mut outbox = shared.outbox();
+        let outbox = shared.outbox();
         // Under the send lock, so that of two threads one gets `State`.
         if self.is_answered.load(Ordering::Relaxed) {
             return Err(Error::new(Code::State, "the request has been answered"));
         }
         shared.state().check_open()?;
         outbox.check(&message)?;
-        let sent = outbox.send(&message);
+        self.is_answered.store(true, Ordering::Relaxed);
+        let sent = shared.send(outbox, message, Haste::Now);
         self.is_answered.store(sent.is_ok(), Ordering::Relaxed);
-        shared.release(outbox, &sent);
         sent
     }
 
@@ -214,7 +215,7 @@ impl Drop for Event {
         let Some(shared) = self.owner.upgrade() else { return };
         if shared.state().check_open().is_ok() {
             let text = "the client did not answer";
-            shared.send_own(&Outgoing::refusal(shared.protocol, id, -32603, text, None));
+            shared.send_own(Outgoing::refusal(shared.protocol, id, -32603, text, None));
         }
     }
 }

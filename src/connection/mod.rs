@@ -26,6 +26,7 @@ use crate::sys::fork;
 use crate::sys::io::deadline;
 use crate::sys::park::Bell;
 use lead::Lead;
+use outbox::Haste;
 use shared::{Call, End, Shared};
 
 pub use event::{Event, IntField, Kind, TextField};
@@ -158,24 +159,22 @@ impl Connection {
         state.check_open()?;
         let mut call = Call { tag, is_initialize, waiter: None, stuck: None };
         let mut is_first = false;
-        let sent = match answer {
+        let haste = match answer {
             Answer::Queued { until } => {
                 state.begin(call);
                 is_first = until.is_some_and(|until| state.add_deadline(until, id));
-                drop(state);
-                outbox.send_or_cork(&message)
+                Haste::Corked
             }
             Answer::Awaited { by, lead } => {
                 call.waiter = Some(Arc::clone(by));
                 state.begin(call);
                 // Before the server can answer: the runtime need not wake up.
                 lead.try_take(&mut state);
-                drop(state);
-                outbox.send(&message)
+                Haste::Now
             }
         };
-        outbox.recycle(message);
-        self.shared.release(outbox, &sent);
+        drop(state);
+        let sent = self.shared.send(outbox, message, haste);
         if is_first {
             self.shared.driver.notify_one();
         }
@@ -194,19 +193,13 @@ impl Connection {
         let message = Outgoing::notification(outbox.buffer(), protocol, method, params);
         outbox.check(&message)?;
         self.shared.state().check_open()?;
-        let sent = outbox.send_or_cork(&message);
-        outbox.recycle(message);
-        self.shared.release(outbox, &sent);
-        sent
+        self.shared.send(outbox, message, Haste::Corked)
     }
 
     /// Send what was corked.
     pub fn flush(&self) -> Result<()> {
         self.shared.state().check_open()?;
-        let mut outbox = self.shared.outbox();
-        let sent = outbox.flush();
-        self.shared.release(outbox, &sent);
-        sent
+        self.shared.flush(self.shared.outbox())
     }
 
     /// Give up on a call. `State`: it has ended already, or never was.

@@ -1,5 +1,6 @@
 //! What we send, under the connection's send lock.
 
+use std::io;
 use std::sync::Arc;
 
 use crate::error::{Code, Error, Result};
@@ -7,7 +8,7 @@ use crate::message::Outgoing;
 use crate::options::Options;
 use crate::sys::Fd;
 use crate::trace::Trace;
-use crate::transport::stdio;
+use crate::transport::stdio::{self, Writing};
 #[cfg(feature = "websocket")]
 use crate::transport::websocket;
 
@@ -19,9 +20,19 @@ pub struct Outbox {
     cork: bool,
     /// Whether messages were collected since the last flush.
     is_corked: bool,
+    /// Whether the runtime waits for the end of a write.
+    is_awaited: bool,
     /// Where the next message is made.
     buffer: Vec<u8>,
     trace: Trace,
+}
+
+/// When a message goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Haste {
+    Now,
+    /// With the next ones, where the host asked for that.
+    Corked,
 }
 
 /// Where messages go.
@@ -44,8 +55,16 @@ impl Outbox {
     /// An outbox that sends to `sink`.
     pub fn new(sink: Sink, options: &Options, trace: Trace) -> Self {
         let Options { max_message, send_bytes, cork, .. } = *options;
-        let buffer = Vec::new();
-        Self { sink, max_message, send_bytes, cork, is_corked: false, buffer, trace }
+        Self {
+            sink,
+            max_message,
+            send_bytes,
+            cork,
+            is_corked: false,
+            is_awaited: false,
+            buffer: Vec::new(),
+            trace,
+        }
     }
 
     /// A buffer to make a message in.
@@ -76,36 +95,61 @@ impl Outbox {
         Ok(())
     }
 
-    /// Send a message, together with what was corked before it.
-    pub fn send(&mut self, message: &Outgoing<'_>) -> Result<()> {
+    /// Begin to send a message, behind what was sent before it. What the caller
+    /// gets is to be written, and to be given back ([`Outbox::wrote`]).
+    pub fn send<'a>(
+        &mut self,
+        message: &'a Outgoing<'_>,
+        haste: Haste,
+    ) -> Result<Option<Writing<'a>>> {
         self.trace.sent(message);
-        if self.is_corked {
-            self.sink.hold(message)?;
-            return self.flush();
+        let may_wait = self.cork && haste == Haste::Corked;
+        if !may_wait && !self.is_corked {
+            return self.sink.send(message);
         }
-        self.sink.send(message)
-    }
-
-    /// Send a message now, or collect it where the host asked for that.
-    pub fn send_or_cork(&mut self, message: &Outgoing<'_>) -> Result<()> {
-        if !self.cork {
-            return self.send(message);
-        }
-        self.trace.sent(message);
         self.sink.hold(message)?;
-        self.is_corked = true;
-        if self.sink.unsent() >= CORKED_MAX { self.flush() } else { Ok(()) }
+        self.is_corked = may_wait && self.sink.unsent() < CORKED_MAX;
+        Ok(self.resume())
     }
 
-    /// Send what is kept, as much as fits.
-    pub fn flush(&mut self) -> Result<()> {
+    /// Begin to send what was corked.
+    pub fn flush(&mut self) -> Result<Option<Writing<'static>>> {
         self.is_corked = false;
-        self.sink.flush()
+        if self.sink.is_open() { Ok(self.resume()) } else { Err(closed()) }
     }
 
-    /// Whether some output waits for room, and not for a flush.
+    /// Begin to write what is kept and not corked.
+    pub fn resume(&mut self) -> Option<Writing<'static>> {
+        if self.is_corked { None } else { self.sink.resume() }
+    }
+
+    /// Take back what was being written, and give what is to be written next.
+    pub fn wrote(
+        &mut self,
+        writing: Writing<'_>,
+        written: io::Result<usize>,
+    ) -> Result<Option<Writing<'static>>> {
+        let is_all = self.sink.wrote(writing, written)?;
+        Ok(if is_all { self.resume() } else { None })
+    }
+
+    /// Whether some output waits for room, and not for a flush or for whoever
+    /// is writing.
     pub fn is_waiting(&self) -> bool {
-        self.sink.unsent() > 0 && !self.is_corked
+        self.sink.unsent() > 0 && !self.is_corked && !self.sink.is_writing()
+    }
+
+    /// Whether all has been written; if not, whoever writes shall tell the
+    /// runtime when it is done.
+    pub fn is_done(&mut self) -> bool {
+        self.is_awaited = self.sink.is_writing();
+        self.sink.unsent() == 0
+    }
+
+    /// Whether the runtime has to see to what is left.
+    pub fn is_runtimes(&mut self) -> bool {
+        let is_done = !self.sink.is_writing() && std::mem::take(&mut self.is_awaited);
+        is_done || self.is_waiting() || !self.sink.is_open()
     }
 
     /// Whether some output waits for a flush.
@@ -125,11 +169,11 @@ impl Outbox {
 }
 
 impl Sink {
-    fn send(&mut self, message: &Outgoing<'_>) -> Result<()> {
+    fn send<'a>(&mut self, message: &'a Outgoing<'_>) -> Result<Option<Writing<'a>>> {
         match self {
             Self::Pipe(pipe) => pipe.send(message.parts()),
             #[cfg(feature = "websocket")]
-            Self::Messages(queue) => queue.push(&message.unframed()),
+            Self::Messages(queue) => queue.push(&message.unframed()).map(|()| None),
         }
     }
 
@@ -141,12 +185,28 @@ impl Sink {
         }
     }
 
-    fn flush(&mut self) -> Result<()> {
+    fn resume(&mut self) -> Option<Writing<'static>> {
         match self {
-            Self::Pipe(pipe) => pipe.flush(),
+            Self::Pipe(pipe) => pipe.resume(),
             // The runtime looks at it by itself.
             #[cfg(feature = "websocket")]
-            Self::Messages(_) => Ok(()),
+            Self::Messages(_) => None,
+        }
+    }
+
+    fn wrote(&mut self, writing: Writing<'_>, written: io::Result<usize>) -> Result<bool> {
+        match self {
+            Self::Pipe(pipe) => pipe.wrote(writing, written),
+            #[cfg(feature = "websocket")]
+            Self::Messages(_) => Ok(true),
+        }
+    }
+
+    fn is_writing(&self) -> bool {
+        match self {
+            Self::Pipe(pipe) => pipe.is_writing(),
+            #[cfg(feature = "websocket")]
+            Self::Messages(_) => false,
         }
     }
 
@@ -194,6 +254,10 @@ impl Sink {
             Self::Messages(queue) => Some(queue),
         }
     }
+}
+
+fn closed() -> Error {
+    Error::new(Code::Closed, "the server has closed its stdin")
 }
 
 fn too_big(limit: &str, bytes: usize) -> Error {

@@ -328,7 +328,7 @@ impl Driver {
     /// Send what is queued, then a Close, and wait for the peer's.
     async fn close_politely(&mut self, socket: &mut Socket, until: Instant) {
         // What was corked goes, too.
-        let _ = self.shared.outbox().flush();
+        let _ = self.shared.flush(self.shared.outbox());
         let shared = Arc::clone(&self.shared);
         let is_sent = |socket: &Socket| !socket.is_sending() && !shared.outbox().is_waiting();
         self.turn_until(socket, until, is_sent).await;

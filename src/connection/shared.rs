@@ -13,7 +13,7 @@ use tokio::sync::Notify;
 use super::deadlines::Deadlines;
 use super::handover::Reading;
 use super::lead::{Input, Spin};
-use super::outbox::{Outbox, Sink};
+use super::outbox::{Haste, Outbox, Sink};
 use crate::error::{Code, Error, Result};
 use crate::events::{Body, Closed, Event, Limits, Outcome, Queue, Text};
 use crate::framing::Piece;
@@ -22,6 +22,7 @@ use crate::options::Options;
 use crate::session::{CallId, Session};
 use crate::sys::park::Bell;
 use crate::trace::Trace;
+use crate::transport::stdio::Writing;
 
 /// How much of an unwanted message is shown.
 const NOISE_MAX: usize = 4096;
@@ -333,25 +334,86 @@ impl Shared {
     /// Tell the peer that nobody waits for `id` any more.
     pub fn tell_cancel(&self, id: CallId) {
         if let Some(cancel) = Outgoing::cancel(self.protocol, id.get()) {
-            self.send_own(&cancel);
+            self.send_own(cancel);
         }
     }
 
     /// Send a message of the library's own. It counts against no limit; when
     /// the connection is ending, it is as good as sent.
-    pub fn send_own(&self, message: &Outgoing<'_>) {
+    pub fn send_own(&self, message: Outgoing<'_>) {
+        let _ = self.send(self.outbox(), message, Haste::Now);
+    }
+
+    /// Send a message, and let go of the send lock. It is free, too, while the
+    /// kernel takes the message: what other threads send then is kept, and
+    /// written by this one.
+    pub fn send(
+        &self,
+        mut outbox: MutexGuard<'_, Outbox>,
+        message: Outgoing<'_>,
+        haste: Haste,
+    ) -> Result<()> {
+        let (mut outbox, sent) = match outbox.send(&message, haste) {
+            Ok(Some(writing)) => self.write(outbox, writing),
+            Ok(None) => (outbox, Ok(())),
+            Err(error) => (outbox, Err(error)),
+        };
+        outbox.recycle(message);
+        self.release(outbox);
+        sent
+    }
+
+    /// Send what was corked, and let go of the send lock.
+    pub fn flush(&self, mut outbox: MutexGuard<'_, Outbox>) -> Result<()> {
+        let (outbox, sent) = match outbox.flush()? {
+            Some(writing) => self.write(outbox, writing),
+            None => (outbox, Ok(())),
+        };
+        self.release(outbox);
+        sent
+    }
+
+    /// Write what waits for room, as much as fits.
+    pub fn resume(&self) {
         let mut outbox = self.outbox();
-        let sent = outbox.send(message);
-        self.release(outbox, &sent);
+        if let Some(writing) = outbox.resume() {
+            // A broken pipe is told by the outbox.
+            outbox = self.write(outbox, writing).0;
+        }
+        self.note(&outbox);
+    }
+
+    /// Write what was begun, and then what else there is, without the send
+    /// lock. Gives it back.
+    fn write<'a>(
+        &'a self,
+        mut outbox: MutexGuard<'a, Outbox>,
+        writing: Writing<'_>,
+    ) -> (MutexGuard<'a, Outbox>, Result<()>) {
+        drop(outbox);
+        let written = writing.write();
+        outbox = self.outbox();
+        let mut next = match outbox.wrote(writing, written) {
+            Ok(next) => next,
+            Err(error) => return (outbox, Err(error)),
+        };
+        while let Some(writing) = next {
+            drop(outbox);
+            let written = writing.write();
+            outbox = self.outbox();
+            // That others' messages fail is told by the connection's end.
+            next = outbox.wrote(writing, written).ok().flatten();
+        }
+        (outbox, Ok(()))
     }
 
     /// Let go of the send lock after sending. What did not fit is the
     /// runtime's, and so is a broken pipe.
-    pub fn release(&self, outbox: MutexGuard<'_, Outbox>, sent: &Result<()>) {
-        let is_waiting = outbox.is_waiting();
+    fn release(&self, mut outbox: MutexGuard<'_, Outbox>) {
+        let is_runtimes = outbox.is_runtimes();
         self.note(&outbox);
         drop(outbox);
-        if is_waiting || sent.is_err() {
+        if is_runtimes {
             self.driver.notify_one();
         }
     }

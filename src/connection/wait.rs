@@ -190,9 +190,7 @@ impl Connection {
     /// be sent is told by the connection's end.
     fn uncork(&self) {
         if self.shared.is_corked() {
-            let mut outbox = self.shared.outbox();
-            let sent = outbox.flush();
-            self.shared.release(outbox, &sent);
+            let _ = self.shared.flush(self.shared.outbox());
         }
     }
 

@@ -165,19 +165,55 @@ fn filled(attempt: io::Result<usize>) -> Filled {
 
 /// The server's stdin: what has not been written yet, and where it goes.
 ///
-/// Written by whoever sends; what does not fit at once is kept for
-/// [`Sink::flush`].
+/// Written by whoever sends, one at a time: what others send meanwhile, and what
+/// does not fit at once, is kept.
 pub struct Sink {
     fd: Option<Arc<Fd>>,
-    backlog: VecDeque<Vec<u8>>,
-    /// How much of the first chunk has been written.
-    written: usize,
+    backlog: VecDeque<Chunk>,
+    /// Of the backlog and of what somebody is writing.
     unsent: usize,
+    is_writing: bool,
     pipe: Pipe,
+}
+
+/// Some output that waits.
+struct Chunk {
+    bytes: Vec<u8>,
+    written: usize,
+}
+
+/// The right to write, and what to write. It goes back to the sink
+/// ([`Sink::wrote`]), which need not be locked in between.
+pub struct Writing<'a> {
+    fd: Arc<Fd>,
+    what: What<'a>,
+}
+
+enum What<'a> {
+    /// A message where it was made, and room to keep it.
+    Message([&'a [u8]; 3], Vec<u8>),
+    /// The first of the backlog.
+    Chunk(Chunk),
 }
 
 /// Small messages share chunks of this size.
 const CHUNK: usize = 16 * 1024;
+
+impl Writing<'_> {
+    /// Write as much as fits. Never blocks.
+    pub fn write(&self) -> io::Result<usize> {
+        match &self.what {
+            // Most messages are in one piece.
+            What::Message([whole, [], []], _) => {
+                sys::io::write_quietly(&*self.fd, &[IoSlice::new(whole)])
+            }
+            What::Message(parts, _) => sys::io::write_quietly(&*self.fd, &parts.map(IoSlice::new)),
+            What::Chunk(Chunk { bytes, written }) => {
+                sys::io::write_quietly(&*self.fd, &[IoSlice::new(&bytes[*written..])])
+            }
+        }
+    }
+}
 
 impl Sink {
     /// A sink that writes to `stdin`.
@@ -185,15 +221,20 @@ impl Sink {
         Self {
             fd: Some(Arc::new(stdin)),
             backlog: VecDeque::new(),
-            written: 0,
             unsent: 0,
+            is_writing: false,
             pipe: Pipe::default(),
         }
     }
 
-    /// How many bytes wait to be written.
+    /// How many bytes are not known to be written.
     pub fn unsent(&self) -> usize {
         self.unsent
+    }
+
+    /// Whether somebody is writing.
+    pub fn is_writing(&self) -> bool {
+        self.is_writing
     }
 
     /// Whether the server's stdin is still open, as far as is known.
@@ -207,31 +248,25 @@ impl Sink {
         self.fd.clone()
     }
 
-    /// Write one message, given in parts, or what of it fits; keep the rest.
+    /// Begin to send one message, given in parts. `None`: it was kept, behind
+    /// what was sent before.
     ///
-    /// `NoMemory`: nothing was written. `Closed`: the server has closed its
-    /// stdin.
-    pub fn send(&mut self, parts: [&[u8]; 3]) -> Result<()> {
+    /// `NoMemory`: nothing was sent. `Closed`: the server has closed its stdin.
+    pub fn send<'a>(&mut self, parts: [&'a [u8]; 3]) -> Result<Option<Writing<'a>>> {
         let Some(fd) = &self.fd else { return Err(closed()) };
-        let length: usize = parts.iter().map(|part| part.len()).sum();
+        let length = parts.iter().map(|part| part.len()).sum();
         if self.unsent > 0 {
-            return self.keep(parts, 0, length);
+            return self.keep(parts, length).map(|()| None);
         }
         // The memory for the rest must be certain before the first byte goes.
-        let mut rest = Vec::new();
+        let mut room = Vec::new();
         if length > CHUNK {
-            rest.try_reserve_exact(length).map_err(|_| no_memory())?;
+            room.try_reserve_exact(length).map_err(|_| no_memory())?;
         }
         self.pipe.fit(fd, length);
-        let slices = parts.map(IoSlice::new);
-        // Most messages are in one piece.
-        let slices = if length == parts[0].len() { &slices[..1] } else { &slices[..] };
-        match sys::io::write_quietly(fd, slices) {
-            Ok(n) if n == length => Ok(()),
-            Ok(n) => self.keep_in(rest, parts, n),
-            Err(e) if e.kind() == io::ErrorKind::WouldBlock => self.keep_in(rest, parts, 0),
-            Err(_) => Err(self.fail()),
-        }
+        self.unsent = length;
+        self.is_writing = true;
+        Ok(Some(Writing { fd: Arc::clone(fd), what: What::Message(parts, room) }))
     }
 
     /// Keep one message for later.
@@ -239,60 +274,66 @@ impl Sink {
         if self.fd.is_none() {
             return Err(closed());
         }
-        self.keep(parts, 0, parts.iter().map(|part| part.len()).sum())
+        self.keep(parts, parts.iter().map(|part| part.len()).sum())
     }
 
-    /// Write what is kept, as much as fits.
-    pub fn flush(&mut self) -> Result<()> {
-        let Some(fd) = self.fd.clone() else { return Err(closed()) };
-        while let Some(chunk) = self.backlog.front() {
-            match sys::io::write_quietly(&*fd, &[IoSlice::new(&chunk[self.written..])]) {
-                Ok(n) => self.wrote(n),
-                Err(e) if e.kind() == io::ErrorKind::WouldBlock => return Ok(()),
-                Err(_) => return Err(self.fail()),
+    /// Begin to write what is kept. `None`: nothing is, or somebody writes.
+    pub fn resume(&mut self) -> Option<Writing<'static>> {
+        let fd = self.fd.as_ref().filter(|_| !self.is_writing)?;
+        let chunk = self.backlog.pop_front()?;
+        self.is_writing = true;
+        Some(Writing { fd: Arc::clone(fd), what: What::Chunk(chunk) })
+    }
+
+    /// Take back what was being written. Whether all of it went.
+    ///
+    /// `Closed`: the server has closed its stdin; or we have.
+    pub fn wrote(&mut self, writing: Writing<'_>, written: io::Result<usize>) -> Result<bool> {
+        self.is_writing = false;
+        let n = match written {
+            _ if self.fd.is_none() => return Err(closed()),
+            Ok(n) => n,
+            Err(e) if e.kind() == io::ErrorKind::WouldBlock => 0,
+            Err(_) => {
+                self.close();
+                return Err(closed());
             }
+        };
+        self.unsent -= n;
+        let rest = match writing.what {
+            What::Message(parts, mut bytes) => {
+                if n < parts.iter().map(|part| part.len()).sum() {
+                    append(&mut bytes, parts, n);
+                }
+                Chunk { bytes, written: 0 }
+            }
+            What::Chunk(Chunk { bytes, written }) => Chunk { bytes, written: written + n },
+        };
+        let is_all = rest.written == rest.bytes.len();
+        if !is_all {
+            self.backlog.push_front(rest);
         }
-        Ok(())
+        Ok(is_all)
     }
 
     /// Close stdin; what was not written is gone.
     pub fn close(&mut self) {
         self.fd = None;
         self.backlog = VecDeque::new();
-        (self.written, self.unsent) = (0, 0);
+        self.unsent = 0;
     }
 
-    fn fail(&mut self) -> Error {
-        self.close();
-        closed()
-    }
-
-    fn wrote(&mut self, n: usize) {
-        self.unsent -= n;
-        self.written += n;
-        if self.backlog.front().is_some_and(|chunk| chunk.len() == self.written) {
-            self.backlog.pop_front();
-            self.written = 0;
-        }
-    }
-
-    /// Keep `parts` without their first `skip` bytes.
-    fn keep(&mut self, parts: [&[u8]; 3], skip: usize, length: usize) -> Result<()> {
-        let fits = |chunk: &&mut Vec<u8>| chunk.capacity() - chunk.len() >= length - skip;
+    fn keep(&mut self, parts: [&[u8]; 3], length: usize) -> Result<()> {
+        let fits = |chunk: &&mut Chunk| chunk.bytes.capacity() - chunk.bytes.len() >= length;
         if let Some(chunk) = self.backlog.back_mut().filter(fits) {
-            append(chunk, parts, skip);
-            self.unsent += length - skip;
-            return Ok(());
+            append(&mut chunk.bytes, parts, 0);
+        } else {
+            let mut bytes = Vec::new();
+            bytes.try_reserve_exact(length.max(CHUNK)).map_err(|_| no_memory())?;
+            append(&mut bytes, parts, 0);
+            self.backlog.push_back(Chunk { bytes, written: 0 });
         }
-        let mut chunk = Vec::new();
-        chunk.try_reserve_exact((length - skip).max(CHUNK)).map_err(|_| no_memory())?;
-        self.keep_in(chunk, parts, skip)
-    }
-
-    fn keep_in(&mut self, mut chunk: Vec<u8>, parts: [&[u8]; 3], skip: usize) -> Result<()> {
-        append(&mut chunk, parts, skip);
-        self.unsent += chunk.len();
-        self.backlog.push_back(chunk);
+        self.unsent += length;
         Ok(())
     }
 }
