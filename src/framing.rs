@@ -27,7 +27,7 @@ pub enum Piece {
 
 impl Piece {
     /// How many bytes it has.
-    pub fn len(&self) -> usize {
+    pub fn size(&self) -> usize {
         let (Self::Message(bytes) | Self::Noise(bytes)) = self;
         bytes.len()
     }

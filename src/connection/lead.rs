@@ -45,7 +45,7 @@ impl Input {
             && self.reader.held() > 0
         {
             let Some(piece) = self.reader.next_piece()? else { break };
-            bytes += piece.len();
+            bytes += piece.size();
             self.batch.push(Parsed::from(piece));
         }
         Ok(())

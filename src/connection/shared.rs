@@ -280,7 +280,7 @@ impl Shared {
         if !is_full || !std::mem::replace(&mut self.state().is_past_limits, true) {
             return self.receive(piece);
         }
-        let size = piece.len() as u64;
+        let size = piece.size() as u64;
         if !self.receive_answer(piece) {
             self.state().discarded += size;
         }
