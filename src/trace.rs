@@ -13,6 +13,7 @@ use std::time::{Instant, SystemTime};
 
 use crate::framing::Piece;
 use crate::message::{self, Frame, Kind, Outgoing, Parsed};
+use crate::process::{Exit, Report, Stage, Teardown};
 use crate::sys::{self, Fd};
 
 /// The trace of one connection; mostly there is none, and then it costs one
@@ -80,6 +81,27 @@ impl Trace {
         if let Some(log) = &self.0 {
             log.received(piece);
         }
+    }
+
+    /// The guard said something of the server `label`.
+    pub fn report(&self, label: &str, report: &Report) {
+        self.note(|| match report {
+            Report::Started { pid } => format!("the guard runs {label}, pid {pid}"),
+            Report::Failed(error) => error.to_string(),
+            Report::Exited(Exit::Code(code)) => format!("{label} exited with status {code}"),
+            Report::Exited(Exit::Signal(signal)) => {
+                format!("{label} was killed by signal {signal}")
+            }
+            Report::Gone(Teardown { stage, killed, left, .. }) => {
+                let needed = match stage {
+                    Stage::Exited => "no signal was needed",
+                    Stage::Term => "SIGTERM was needed",
+                    Stage::Kill => "SIGKILL was needed",
+                };
+                format!("the guard is done: {needed}, killed {killed}, left {left}")
+            }
+            Report::Lost => "the guard was killed".to_owned(),
+        });
     }
 }
 

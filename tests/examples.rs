@@ -115,7 +115,9 @@ fn each_is_short_enough_to_be_read() {
     let mut seen = 0;
     for entry in fs::read_dir(root().join("examples")).unwrap().map(|entry| entry.unwrap().path()) {
         let ending = entry.extension().and_then(|ending| ending.to_str()).unwrap_or_default();
-        if ["c", "cpp", "py"].contains(&ending) {
+        // A load to measure, and not to learn from.
+        let is_fleet = entry.file_stem().is_some_and(|name| name == "fleet");
+        if ["c", "cpp", "py"].contains(&ending) && !is_fleet {
             let lines = fs::read_to_string(&entry).unwrap().lines().count();
             assert!(lines < 100, "{} has {lines} lines", entry.display());
             seen += 1;

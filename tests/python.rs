@@ -4,6 +4,7 @@
 //! be had is told, and is a failure with `LEASH_REQUIRE_PEERS=1`.
 
 mod harness;
+mod markdown;
 
 use std::env;
 use std::ffi::OsString;
@@ -107,6 +108,52 @@ fn its_types_are_strict() {
         .arg(cache)
         .args(parts)
         .args(examples)
+        .env("MYPYPATH", package().join("src"))
+        .timeout(LONG)
+        .never_under_valgrind()
+        .run()
+        .assert_success();
+}
+
+/// What a snippet may take as given.
+const GIVEN: &str = "\
+import asyncio
+import base64
+import shlex
+import sys
+from typing import Any, List
+
+import libleash
+from libleash.exec_server import PIPE, ExecServer
+
+argv: List[str]
+path: str
+TOKEN: str
+client: libleash.Client
+roots: Any
+";
+
+#[test]
+fn the_code_on_the_pages_has_the_types_that_there_are() {
+    let Some(python) = python() else { return };
+    let folder = work().join("python-blocks");
+    let _ = fs::remove_dir_all(&folder);
+    fs::create_dir_all(&folder).expect("the work folder is ours");
+    let blocks = markdown::blocks_in("python");
+    assert!(blocks.len() > 5, "where have they gone?");
+    for block in blocks {
+        let name: String =
+            block.place.chars().map(|c| if c.is_alphanumeric() { c } else { '_' }).collect();
+        // In a function, so that snippets may await.
+        let lines = block.code.lines().filter(|line| !line.starts_with("from __future__"));
+        let body: String = lines.map(|line| format!("    {line}\n")).collect();
+        let code = format!("{GIVEN}\n\nasync def block() -> None:\n{body}");
+        fs::write(folder.join(name).with_extension("py"), code).expect("the work folder is ours");
+    }
+    Program::new(python.to_owned())
+        .args(["-m", "mypy", "--check-untyped-defs", "--cache-dir"])
+        .arg(work().join("mypy-cache"))
+        .arg(&folder)
         .env("MYPYPATH", package().join("src"))
         .timeout(LONG)
         .never_under_valgrind()

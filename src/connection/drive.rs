@@ -395,7 +395,7 @@ impl Driver {
 
     fn hear_guard(&mut self) {
         let report = self.server.next_report();
-        report.iter().for_each(|report| self.trace_report(report));
+        report.iter().for_each(|report| self.shared.trace.report(&self.label, report));
         match report {
             None => {
                 // Nothing more for now: let the readiness be told anew.
@@ -429,20 +429,6 @@ impl Driver {
                 self.cause.get_or_insert(Cause::Broken(Error::new(Code::Closed, text)));
             }
         }
-    }
-
-    fn trace_report(&self, report: &Report) {
-        let label = &self.label;
-        self.shared.trace.note(|| match report {
-            Report::Started { pid } => format!("the guard runs {label}, pid {pid}"),
-            Report::Failed(error) => error.to_string(),
-            Report::Exited(Exit::Code(code)) => format!("{label} exited with status {code}"),
-            Report::Exited(Exit::Signal(n)) => format!("{label} was killed by {}", signal_name(*n)),
-            Report::Gone(Teardown { stage, killed, left, .. }) => {
-                format!("the guard is done: {}, killed {killed}, left {left}", told(*stage))
-            }
-            Report::Lost => "the guard was killed".to_owned(),
-        });
     }
 
     /// Read a portion of stdout at the end: nothing stops that, for the server
@@ -515,14 +501,6 @@ impl Drop for Driver {
             return;
         }
         self.shared.break_off();
-    }
-}
-
-fn told(stage: Stage) -> &'static str {
-    match stage {
-        Stage::Exited => "no signal was needed",
-        Stage::Term => "SIGTERM was needed",
-        Stage::Kill => "SIGKILL was needed",
     }
 }
 
