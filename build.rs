@@ -10,7 +10,7 @@ fn main() {
     println!("cargo::rerun-if-changed=build.rs");
     // The library's thread and its fork handler cannot be unmapped.
     println!("cargo::rustc-cdylib-link-arg=-Wl,-z,nodelete");
-    // The number of the ABI is the major version.
+    // The number of the ABI is the major version: docs/abi.md.
     let major = variable("CARGO_PKG_VERSION_MAJOR");
     println!("cargo::rustc-cdylib-link-arg=-Wl,-soname,libleash.so.{major}");
     let guard = PathBuf::from(variable("OUT_DIR")).join("guard");
