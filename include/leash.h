@@ -337,8 +337,8 @@ int leash_connect(const char *const *argv,
  * EACCES, EISDIR; EINVAL for what is not a regular file, EILSEQ for what is not UTF-8, EFBIG
  * over 1 MiB; else 0 and the text names file, line and key, but no value of args, env or
  * url), unknown or disabled id, no default, CODEX_EXEC_SERVER_URL not set, conflict with
- * opts. LEASH_E_UNSUPPORTED: `local`, which has no server, and a url where the build has no
- * WebSocket. Otherwise as leash_connect. *out is NULL then.
+ * opts. LEASH_E_UNSUPPORTED: `local`, which has no server; a url where the build has no
+ * WebSocket; a build without environments. Otherwise as leash_connect. *out is NULL then.
  *
  * Safety: As for leash_connect; path and id are NULL or NUL-terminated. */
 int leash_connect_env(const char *path,
@@ -357,7 +357,8 @@ int leash_connect_env(const char *path,
  * *len gets the length, without the NUL. At most cap bytes with a final NUL go to buf;
  * LEASH_E_TOO_BIG when they do not fit: then *len is set all the same, and buf is "" unless
  * cap is 0. So cap 0 (buf may be NULL) asks for the length. LEASH_E_INVALID as for
- * leash_connect_env, with *len 0. LEASH_E_FORKED.
+ * leash_connect_env, with *len 0. LEASH_E_UNSUPPORTED: a build without environments.
+ * LEASH_E_FORKED.
  *
  * Safety: path is NULL or NUL-terminated; buf can be written for cap bytes; len can be written. */
 int leash_env_list(const char *path, char *buf, size_t cap, size_t *len);

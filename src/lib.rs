@@ -45,6 +45,7 @@
 mod api;
 #[doc(hidden)]
 pub mod connection;
+#[cfg_attr(not(feature = "environments"), path = "environments/absent.rs")]
 #[doc(hidden)]
 pub mod environments;
 #[doc(hidden)]

@@ -1,6 +1,6 @@
 //! What the fuzzers found, and what they begin with, as an ordinary test: see
 //! docs/reliability.md for how to run them.
-#![cfg(feature = "websocket")]
+#![cfg(all(feature = "websocket", feature = "environments"))]
 
 mod harness;
 
