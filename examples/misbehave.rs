@@ -20,6 +20,7 @@
 //! | `ask:ID:METHOD` | a request to the client with this raw id; then wait, and tell what came: notifications `early` (params: the message) and `reply` (`{"result":..}` or `{"error":..}`) |
 //! | `echo-loop` | answer every request with its params, until end-of-file |
 //! | `count-loop` | read until end-of-file as fast as possible; answer only requests called `count`, with the number of messages so far |
+//! | `ledger-loop` | keep a ledger until end-of-file: `work` with params `[n,..]` gets n numbered notifications `told` and then its params; `later` its params behind the next message; `crash` half an answer and SIGABRT; `count` `[requests, notifications, answers, told, disordered]`. Notifications of the client have params `[n]`, n from 0 |
 //! | `shuffle:N` | collect N requests, answer them in reverse with their params |
 //! | `flood:N` | N notifications `flood` `{"n":0}`, ... as fast as possible |
 //! | `flood:N:BYTES` | the same, each with a string of that size |
@@ -116,6 +117,7 @@ impl Server {
                 }
             }
             "count-loop" => self.count_loop()?,
+            "ledger-loop" => self.ledger_loop()?,
             "shuffle" => self.shuffle(number(rest, 0))?,
             "flood" => self.flood(number(head, 0), number(tail, 0))?,
             "big" => self.big(number(rest, 0))?,
@@ -233,6 +235,54 @@ impl Server {
             {
                 self.send(&answer(id, "result", &count.to_string()))?;
             }
+        }
+        Ok(())
+    }
+
+    fn ledger_loop(&mut self) -> io::Result<()> {
+        let (mut requests, mut heard, mut answers, mut told, mut disordered) = (0, 0, 0, 0, 0);
+        let mut held: Option<(String, String)> = None;
+        while let Ok(raw) = self.read() {
+            let Ok(Message { method: Some(method), id, params, .. }) = Message::parse(&raw) else {
+                continue;
+            };
+            let params = params.unwrap_or("null");
+            let mut out = Vec::new();
+            if let Some((id, params)) = held.take() {
+                answers += 1;
+                out.extend(self.framed(&answer(&id, "result", &params)));
+            }
+            let Some(id) = id else {
+                disordered += u64::from(params != format!("[{heard}]"));
+                heard += 1;
+                self.write(&out)?;
+                continue;
+            };
+            requests += 1;
+            let result = match &*method {
+                "later" => {
+                    held = Some((id.to_owned(), params.to_owned()));
+                    None
+                }
+                "crash" => {
+                    self.write(&[&out[..], b"{\"id\":1,\"resu"].concat())?;
+                    process::abort()
+                }
+                "count" => Some(format!("[{requests},{heard},{answers},{told},{disordered}]")),
+                _ => {
+                    let digits = params.trim_start_matches('[').split([',', ']']).next();
+                    for _ in 0..number(digits.unwrap_or(""), 0) {
+                        out.extend(self.framed(&notification("told", &format!("[{told}]"))));
+                        told += 1;
+                    }
+                    Some(params.to_owned())
+                }
+            };
+            if let Some(result) = result {
+                answers += 1;
+                out.extend(self.framed(&answer(id, "result", &result)));
+            }
+            self.write(&out)?;
         }
         Ok(())
     }
