@@ -7,7 +7,9 @@
 
 use std::io;
 use std::os::fd::RawFd;
-use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+
+use once_cell::sync::OnceCell;
 
 /// The kernel's default ceiling of descriptors (`fs.nr_open`). Numbers above
 /// it are not closed in forked copies; they are close-on-exec all the same.
@@ -22,27 +24,24 @@ static HIGH: AtomicUsize = AtomicUsize::new(0);
 
 static FORKED: AtomicBool = AtomicBool::new(false);
 
-/// 0: not installed; 1: installed; negative: `-errno` of the failure.
-static INSTALLED: AtomicI32 = AtomicI32::new(0);
-
 /// Whether this process is a forked copy of one that had used the library.
 pub fn is_copy() -> bool {
     FORKED.load(Ordering::Relaxed)
 }
 
-/// Install the handler, once a process. Safe to call again and again.
+/// Install the handler, once a process. Safe to call again and again; after a
+/// failure the next call tries anew.
 pub fn watch() -> io::Result<()> {
-    static ONCE: std::sync::Once = std::sync::Once::new();
-    ONCE.call_once(|| {
+    static INSTALLED: OnceCell<()> = OnceCell::new();
+    let install = || {
         // SAFETY: `in_child` is a plain function that lives as long as the
         // library does, which is never unmapped (-z nodelete).
-        let errno = unsafe { libc::pthread_atfork(None, None, Some(in_child)) };
-        INSTALLED.store(if errno == 0 { 1 } else { -errno }, Ordering::Release);
-    });
-    match INSTALLED.load(Ordering::Acquire) {
-        1 => Ok(()),
-        errno => Err(io::Error::from_raw_os_error(-errno)),
-    }
+        match unsafe { libc::pthread_atfork(None, None, Some(in_child)) } {
+            0 => Ok(()),
+            errno => Err(io::Error::from_raw_os_error(errno)),
+        }
+    };
+    INSTALLED.get_or_try_init(install).copied()
 }
 
 /// Note as ours the descriptors of whoever watches `watched`: the runtime's
