@@ -30,6 +30,7 @@
 //! | `ping-flood:N` | N pings, as fast as possible |
 //! | `close:CODE` | a Close, and wait for the client's |
 //! | `never-read`, `stall` | nothing more, for ever |
+//! | `cut` | close the connection after its first n bytes from here on, n being 0 for the first connection that comes to this, 1 for the next, and so on |
 //! | `sleep:MS` | wait |
 //! | `fin` | close the connection |
 //! | `rst` | reset it |
@@ -39,6 +40,7 @@ use std::env;
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::process::{self, Command, Stdio};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
@@ -73,6 +75,9 @@ fn main() {
     }
 }
 
+/// How many connections were cut.
+static CUTS: AtomicUsize = AtomicUsize::new(0);
+
 const TEXT: u8 = 1;
 const BINARY: u8 = 2;
 const CLOSE: u8 = 8;
@@ -90,6 +95,8 @@ struct Client {
     frames: usize,
     bytes: usize,
     is_deaf: bool,
+    /// How many more bytes the server may send.
+    left: Option<usize>,
 }
 
 impl Client {
@@ -98,7 +105,7 @@ impl Client {
         let input = BufReader::new(stream.try_clone().expect("a descriptor"));
         let output = Arc::new(Mutex::new(stream));
         let request = ("null".into(), "null".into());
-        Self { input, output, request, frames: 0, bytes: 0, is_deaf: false }
+        Self { input, output, request, frames: 0, bytes: 0, is_deaf: false, left: None }
     }
 
     fn step(&mut self, step: &str) -> io::Result<()> {
@@ -144,6 +151,7 @@ impl Client {
             "never-read" | "stall" => loop {
                 thread::park();
             },
+            "cut" => self.left = Some(CUTS.fetch_add(1, Ordering::Relaxed)),
             "sleep" => thread::sleep(Duration::from_millis(number(rest) as u64)),
             "fin" => return Err(io::ErrorKind::ConnectionAborted.into()),
             "rst" => {
@@ -281,12 +289,20 @@ impl Client {
         Ok(bytes)
     }
 
-    fn send(&self, first: u8, payload: &[u8]) -> io::Result<()> {
-        send(&self.output, first, payload)
+    fn send(&mut self, first: u8, payload: &[u8]) -> io::Result<()> {
+        self.write(&frame(first, payload))
     }
 
-    fn write(&self, bytes: &[u8]) -> io::Result<()> {
-        self.output.lock().expect("no holder panics").write_all(bytes)
+    fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
+        let length = self.left.map_or(bytes.len(), |left| left.min(bytes.len()));
+        self.output.lock().expect("no holder panics").write_all(&bytes[..length])?;
+        if let Some(left) = &mut self.left {
+            *left -= length;
+            if *left == 0 {
+                return Err(io::ErrorKind::ConnectionAborted.into());
+            }
+        }
+        Ok(())
     }
 
     /// Stand between the client and a server on stdio.
@@ -317,6 +333,10 @@ impl Client {
 }
 
 fn send(output: &Mutex<TcpStream>, first: u8, payload: &[u8]) -> io::Result<()> {
+    output.lock().expect("no holder panics").write_all(&frame(first, payload))
+}
+
+fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
     let mut frame = vec![first];
     match payload.len() {
         length @ ..=125 => frame.push(length as u8),
@@ -330,7 +350,7 @@ fn send(output: &Mutex<TcpStream>, first: u8, payload: &[u8]) -> io::Result<()> 
         }
     }
     frame.extend(payload);
-    output.lock().expect("no holder panics").write_all(&frame)
+    frame
 }
 
 fn unescape(text: &str) -> Vec<u8> {
