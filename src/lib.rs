@@ -81,17 +81,3 @@ pub use error::{Code, Error, Result};
 pub use message::Protocol;
 pub use options::Options;
 pub use process::{Exit, Stage, Stderr, Teardown};
-
-/// What the fuzz targets in tests/fuzz hold against something simpler. Not part
-/// of the API: no promise holds for it.
-#[doc(hidden)]
-pub mod internals {
-    pub use crate::environments::Environments;
-    pub use crate::error::{Code, Error, Result};
-    pub use crate::framing::{Decoder, Framing, Piece};
-    pub use crate::message::{Frame, Kind, Parsed, Payload, Terminated, parse};
-    pub use crate::options::{ListKey, Options, TextKey};
-    pub use crate::session::{CallId, Session};
-    #[cfg(feature = "websocket")]
-    pub use crate::transport::websocket::{Target, Trust};
-}

@@ -3,7 +3,9 @@
 
 use std::str;
 
-use leash::internals::{Code, Environments, Options};
+use leash::environments::Environments;
+use leash::error::Code;
+use leash::options::Options;
 
 /// In the values that may be secret.
 const TOKEN: &str = "hunter2-swordfish";
@@ -59,7 +61,7 @@ fn check(text: &str) {
     }
 }
 
-fn quiet(error: &leash::internals::Error, names: &str) {
+fn quiet(error: &leash::error::Error, names: &str) {
     assert!(error.text().contains(names), "{error}");
     assert!(!error.text().contains(TOKEN) && !format!("{error:?}").contains(TOKEN), "{error}");
 }

@@ -1,7 +1,8 @@
 //! Bytes in any portions give the pieces that a reader of the whole stream
 //! finds, and then the same error.
 
-use leash::internals::{Code, Decoder, Framing, Piece};
+use leash::error::Code;
+use leash::framing::{Decoder, Framing, Piece};
 
 use super::Program;
 
@@ -44,7 +45,7 @@ fn decode(framing: Framing, max: usize, stream: &[u8], portions: &[u8]) -> Vec<F
     let sizes = portions.iter().map(|size| usize::from(*size).max(1)).cycle();
     let mut sizes = sizes.chain(std::iter::repeat(stream.len().max(1)));
     let mut rest = stream;
-    let mut feed = || -> leash::internals::Result<()> {
+    let mut feed = || -> leash::error::Result<()> {
         while !rest.is_empty() {
             let (portion, later) = rest.split_at(sizes.next().unwrap_or(1).min(rest.len()));
             rest = later;

@@ -3,7 +3,8 @@
 
 use std::str;
 
-use leash::internals::{ListKey, Options, Target, TextKey, Trust};
+use leash::options::{ListKey, Options, TextKey};
+use leash::transport::websocket::{Target, Trust};
 
 use super::Program;
 
@@ -81,7 +82,7 @@ fn url(text: &str) {
     }
 }
 
-fn quiet(error: Option<leash::internals::Error>) {
+fn quiet(error: Option<leash::error::Error>) {
     let Some(error) = error else { return };
     assert!(!error.text().is_empty());
     assert!(!error.text().contains(TOKEN) && !format!("{error:?}").contains(TOKEN), "{error}");

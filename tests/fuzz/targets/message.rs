@@ -3,7 +3,7 @@
 
 use std::fmt;
 
-use leash::internals::{Frame, Kind, Parsed, Payload, parse};
+use leash::message::{Frame, Kind, Parsed, Payload, parse};
 use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
@@ -201,7 +201,7 @@ fn compare_one(frame: Frame, expected: &Message<'_>) {
     }
 }
 
-fn text<'a>(part: Option<leash::internals::Terminated<'a>>) -> Option<&'a str> {
+fn text<'a>(part: Option<leash::message::Terminated<'a>>) -> Option<&'a str> {
     part.map(|part| std::str::from_utf8(part.bytes()).expect("a frame is UTF-8"))
 }
 

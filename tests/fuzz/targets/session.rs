@@ -3,7 +3,9 @@
 
 use std::collections::BTreeMap;
 
-use leash::internals::{CallId, Decoder, Frame, Framing, Kind, Parsed, Piece, Session, parse};
+use leash::framing::{Decoder, Framing, Piece};
+use leash::message::{Frame, Kind, Parsed, parse};
+use leash::session::{CallId, Session};
 
 use super::Program;
 
