@@ -495,7 +495,7 @@ impl State {
     pub fn check_open(&self) -> Result<()> {
         match &self.life {
             Life::Opening | Life::Open => Ok(()),
-            Life::Closing(End::Failed(error)) => {
+            Life::Closing(End::Failed(error)) | Life::Closed { failed: Some(error), .. } => {
                 Err(Error::new(Code::Closed, format!("the connection has ended: {error}")))
             }
             _ => Err(closed_by_host()),

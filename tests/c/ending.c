@@ -39,6 +39,9 @@ static void ended(char **server, int64_t status, int64_t code, int64_t number, c
   CHECK_INT(num(e, LEASH_INT_LEFT), 0);
   leash_event_free(e);
   CHECK_INT(leash_poll(c, -1, &e), LEASH_E_CLOSED);
+  /* Who comes late hears why, too. */
+  CHECK_FAILS(leash_notify(c, "z", NULL, 0), LEASH_E_CLOSED);
+  has_reason(leash_last_error(), why);
   CHECK_INT(leash_close(c, LONG), 0);
   leash_free(c);
 }
