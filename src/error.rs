@@ -70,6 +70,11 @@ impl Error {
         Self { code, text: format!("{what}: {}", reason(source)).into(), os }
     }
 
+    /// The same with the `errno` behind it, whose name is in the text already.
+    pub(crate) fn caused_by(self, os: i32) -> Self {
+        Self { os, ..self }
+    }
+
     /// What the caller can do about it.
     pub fn code(&self) -> Code {
         self.code

@@ -125,6 +125,17 @@ fn a_request_is_answered_refused_or_dropped() {
 }
 
 #[test]
+fn what_could_not_be_started_at_once_is_the_last_event() {
+    let argv = ["/nonexistent/server"];
+    let connection = Connection::launch(argv, &Options::new(), Duration::ZERO).unwrap();
+    let event = connection.poll(LONG).unwrap().expect("an event in time");
+    let Event::Closed(closed) = event else { panic!("{event:?}") };
+    let error = closed.error.unwrap();
+    assert_eq!((error.code(), error.os_error()), (Code::Connect, libc::ENOENT));
+    assert_eq!(error.text(), "cannot start \"server\": No such file or directory");
+}
+
+#[test]
 fn events_end_with_how_the_server_ended() {
     let server = Server::new(&["stderr:why", "exit:3"]);
     let events: Vec<_> = server.connection.events().map(Result::unwrap).collect();

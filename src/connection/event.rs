@@ -120,11 +120,16 @@ impl Event {
         }
     }
 
-    /// How a call ended, as an error with the text of this event.
+    /// How a call or the connection ended, as an error with the text of this event.
     pub fn outcome(&self) -> Result<()> {
         let Some(Err(code)) = self.status() else { return Ok(()) };
         let text = self.text(TextField::Text).map(|text| String::from_utf8_lossy(text.bytes()));
-        Err(Error::new(code, text.unwrap_or("the peer answered with an error".into()).into_owned()))
+        let text = text.unwrap_or("the peer answered with an error".into()).into_owned();
+        let os = match &self.inner.body {
+            Body::Closed(closed) => closed.os_error,
+            _ => 0,
+        };
+        Err(Error::new(code, text).caused_by(os))
     }
 
     /// A number; `None` when this event has none of that name.
