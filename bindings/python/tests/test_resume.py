@@ -205,8 +205,8 @@ def test_a_start_and_a_write_happen_once(line: Line, when: str, tmp_path: Path) 
         piece = process.read(20)
         assert piece is not None and piece.data == b"once\n"
         line.on_request = when
-        # The answer that was lost said that it ran; the second one says that it was ended.
-        assert process.terminate() == (when == "before")
+        # The first answer, which was lost, said that it ran; by the second it may have ended.
+        assert process.terminate() or when == "after"
         assert process.wait(20) == 128 + 9
         assert line.cuts == 3
         assert log.read_text() == "started\n"
