@@ -89,3 +89,37 @@ fn unsafe_is_where_the_architecture_says() {
         assert!(allowed || !has_unsafe, "{} has unsafe code", path.display());
     }
 }
+
+/// What the page calls by name, between backticks.
+fn named() -> BTreeSet<String> {
+    let text = fs::read_to_string(root().join("ARCHITECTURE.md")).unwrap();
+    // Fences have backticks, too, but in threes.
+    text.replace("```", "").split('`').skip(1).step_by(2).map(str::to_owned).collect()
+}
+
+/// `connection/lead.rs`, or `tcp.rs` where the folder was named before.
+fn is_file(name: &str) -> bool {
+    let folders = ["", "src", "src/connection", "src/transport/websocket"];
+    folders.iter().any(|folder| root().join(folder).join(name).exists())
+}
+
+/// `Shared::wait_for`, `framing::Decoder`: both parts are declared somewhere.
+fn is_declared(name: &str, code: &str) -> bool {
+    let kinds = ["fn", "struct", "enum", "trait", "mod"];
+    let declared = |part: &str| kinds.iter().any(|kind| code.contains(&format!("{kind} {part}")));
+    name.split("::").all(declared)
+}
+
+#[test]
+fn the_functions_and_files_that_it_names_exist() {
+    let files = sources().into_iter().map(|(_, path)| path);
+    let files = files.chain([root().join("src/lib.rs")]);
+    let code: String = files.map(|path| fs::read_to_string(path).unwrap()).collect();
+    let names = named();
+    let functions = names.iter().filter(|name| name.contains("::") && !name.contains(' '));
+    let files = names.iter().filter(|name| name.ends_with(".rs"));
+    assert!(functions.clone().count() > 8 && files.clone().count() > 8, "where have they gone?");
+    let functions = functions.filter(|name| !is_declared(name, &code));
+    let missing: Vec<_> = functions.chain(files.filter(|name| !is_file(name))).collect();
+    assert!(missing.is_empty(), "ARCHITECTURE.md names what is not there: {missing:?}");
+}

@@ -13,6 +13,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use harness::{BUILDS, Library, Program, compile, example, library, root, work};
+#[cfg(feature = "environments")]
 use leash::environments::Environments;
 use markdown::{Block, blocks_in, pages};
 
@@ -145,6 +146,7 @@ fn check_names(block: &Block) {
     }
 }
 
+#[cfg(feature = "environments")]
 #[test]
 fn the_environments_can_be_read() {
     let blocks = blocks_in("toml");
