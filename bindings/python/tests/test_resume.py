@@ -231,6 +231,30 @@ def test_what_the_server_has_not_kept_is_told(line: Line, tmp_path: Path) -> Non
         assert process.wait(20) == 0
 
 
+def test_who_waits_keeps_the_own_limit(line: Line) -> None:
+    with ExecServer(url=line.url) as server:
+        process = server.run(["sh", "-c", "read x; echo got $x"], stdin=PIPE)
+        line.is_down.set()
+        line.cut()
+        failed: List[BaseException] = []
+
+        def wait() -> None:
+            with pytest.raises(libleash.CallTimeout) as caught:
+                process.wait(0.5)
+            failed.append(caught.value)
+
+        # The one dials, the other waits for it.
+        threads = [threading.Thread(target=wait) for _ in range(2)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(20)
+        assert len(failed) == 2
+        line.is_down.clear()
+        process.write(b"it\n")
+        assert process.communicate(20) == (0, b"got it\n", b"")
+
+
 def test_who_cannot_resume_is_told(line: Line) -> None:
     server = ExecServer(url=line.url, resume=0.3)
     process = server.run(["sleep", "300"])

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import base64
 import itertools
+import math
 import os
 import threading
 import time
@@ -207,56 +208,65 @@ class ExecServer:
                 self._resume(client, error)
 
     def _wait_for(self, ready: Callable[[], Optional[T]], timeout: Optional[float]) -> T:
-        until = float("inf") if timeout is None else time.monotonic() + timeout
+        until = math.inf if timeout is None else time.monotonic() + timeout
         while True:
             client = self.client
             try:
                 return client.wait_for(ready, max(0.0, until - time.monotonic()))
             except ClosedError as error:
-                self._resume(client, error)
+                self._resume(client, error, until)
 
-    def _resume(self, lost: Client, why: ClosedError) -> None:
+    def _resume(self, lost: Client, why: ClosedError, until: float = math.inf) -> None:
         """Take the session up with another connection, unless another thread has done it.
 
-        Raises `why` when that cannot be, or not in time.
+        Raises `why` when that cannot be, and CallTimeout when it has not been `until` then.
         """
-        with self._resuming:
-            if self.client is not lost:
-                return
-            if self._session is None or self._closing.is_set():
-                raise why
-            lost.close()
-            for process in self._processes.values():
-                process._is_behind = True
-            until = time.monotonic() + self._resume_for
-            pause = 0.02
-            while not self._dial_again(until):
-                if time.monotonic() > until or self._closing.wait(pause):
-                    raise why
-                pause = min(2 * pause, 1.0)
-            if self._closing.is_set():
-                self.client.close()
-                raise why
+        left = max(0.0, min(until - time.monotonic(), threading.TIMEOUT_MAX))
+        if not self._resuming.acquire(timeout=left):
+            raise CallTimeout("the connection was lost, and is not back in time") from why
+        try:
+            if self.client is lost:
+                self._connect_again(lost, why, until)
+        finally:
+            self._resuming.release()
 
-    def _dial_again(self, until: float) -> bool:
+    def _connect_again(self, lost: Client, why: ClosedError, until: float) -> None:
+        if self._session is None or self._closing.is_set():
+            raise why
+        lost.close()
+        for process in self._processes.values():
+            process._is_behind = True
+        give_up = time.monotonic() + self._resume_for
+        pause = 0.02
+        while not self._dial(min(until, give_up)):
+            now = time.monotonic()
+            if now >= until:
+                raise CallTimeout("the connection was lost, and is not back in time") from why
+            if now >= give_up or self._closing.wait(min(pause, until - now)):
+                raise why
+            pause = min(2 * pause, 1.0)
+        if self._closing.is_set():
+            self.client.close()
+            raise why
+
+    def _dial(self, until: float) -> bool:
         """Whether there is a connection again, and nothing is missing."""
-        client: Optional[Client] = None
         try:
             client = self._connect(
                 initialize={**self._initialize, "resumeSessionId": self._session},
-                connect_timeout=max(1.0, until - time.monotonic()),
+                connect_timeout=max(0.1, until - time.monotonic()),
             )
-            for process in list(self._processes.values()):
-                process._catch_up(client)
-        except RpcError as error:
-            if client is not None:
+            try:
+                for process in list(self._processes.values()):
+                    process._catch_up(client)
+            except BaseException:
                 client.close()
+                raise
+        except RpcError as error:
             if error.code != _STILL_ATTACHED:
                 raise ClosedError(f"the session cannot be resumed: {error}") from error
             return False
         except (ConnectError, ClosedError, CallTimeout):
-            if client is not None:
-                client.close()
             return False
         self.client = client
         return True
