@@ -52,6 +52,8 @@ enum How {
     Counted,
     /// Under callgrind.
     Callgrind,
+    /// With a server that listens.
+    WebSocket,
 }
 
 const BOTH: &[Place] = &[Place::OneCore, Place::AnyCore];
@@ -62,8 +64,6 @@ const fn scenario(name: &'static str, rounds: usize, places: &'static [Place]) -
     Scenario { name, rounds, places, how: How::Plain }
 }
 
-// WebSocket loopback belongs here, as scenarios "ws_*" of host.c against a
-// plain WebSocket client in C. They are still to be written.
 const SCENARIOS: &[Scenario] = &[
     scenario("roundtrip", 21, BOTH),
     scenario("threads", 9, BOTH),
@@ -74,6 +74,8 @@ const SCENARIOS: &[Scenario] = &[
     scenario("peak", 1, ONE),
     scenario("connects", 9, BOTH),
     Scenario { name: "connects", rounds: 5, places: ANY, how: How::LargeHost },
+    Scenario { how: How::WebSocket, ..scenario("ws_roundtrip", 15, BOTH) },
+    Scenario { how: How::WebSocket, ..scenario("ws_memory", 1, ANY) },
     scenario("scale_1", 5, ANY),
     scenario("scale_100", 5, ANY),
     scenario("scale_1000", 3, ANY),
@@ -104,6 +106,8 @@ const GOALS: &[(&str, Place, Goal)] = &[
     ("round trip, p50", Place::OneCore, Ratio(AtMost(1.2))),
     ("round trip, p99", Place::OneCore, Ratio(AtMost(1.5))),
     ("round trip, p50", Place::AnyCore, Ratio(AtMost(1.3))),
+    ("WebSocket round trip, p50", Place::OneCore, Ratio(AtMost(1.3))),
+    ("100 WebSockets: host memory each", Place::AnyCore, Value(AtMost(30.0))),
     ("64 in flight, corked", Place::OneCore, Ratio(AtLeast(0.5))),
     ("64 threads", Place::OneCore, Ratio(AtLeast(0.9))),
     ("200,000 notifications received", Place::OneCore, Ratio(AtLeast(0.3))),
@@ -189,6 +193,7 @@ fn last_core() -> String {
 struct Tools {
     host: PathBuf,
     server: PathBuf,
+    ws_server: PathBuf,
     counter: PathBuf,
 }
 
@@ -203,18 +208,21 @@ impl Tools {
         Self {
             host: compile("host", &["-g", &include, "-pthread", &library, &rpath, "-ldl"]),
             server: compile("server", &["-static"]),
+            ws_server: compile("ws_server", &["-static"]),
             counter: compile("count", &["-fPIC", "-shared", "-Wno-pedantic", "-ldl"]),
         }
     }
 
     fn measure(&self, scenario: &Scenario, place: Place, rounds: usize) -> Vec<Figure> {
         let mut host = place.command(&self.host);
-        host.args([scenario.name, &rounds.to_string()]).arg(&self.server);
+        let is_websocket = scenario.how == How::WebSocket;
+        let server = if is_websocket { &self.ws_server } else { &self.server };
+        host.args([scenario.name, &rounds.to_string()]).arg(server);
         match scenario.how {
             How::Callgrind => return self.instructions().into_iter().collect(),
             How::LargeHost => drop(host.env("LEASH_BENCH_MB", megabytes().to_string())),
             How::Counted => drop(host.env("LD_PRELOAD", &self.counter)),
-            How::Plain => {}
+            How::Plain | How::WebSocket => {}
         }
         read_figures(place, &output(&mut host))
     }

@@ -14,6 +14,7 @@
 #include <sys/resource.h>
 
 #include "plain.h"
+#include "plain_ws.h"
 
 #define MEGA 1000000u
 
@@ -92,17 +93,19 @@ static void plain_echo(struct plain *p) {
 
 static void leash_echo(leash_conn *conn) { call(conn, "echo", "[1]", 3); }
 
-static void roundtrip(void) {
+/* One caller in each way, in turns. */
+static void compare_echoes(const char *name, void (*floor_)(void *), void *floor_of,
+                           leash_conn *conn) {
   enum { BLOCKS = 16, BLOCK = 250, N = BLOCKS * BLOCK };
   static uint64_t floor_times[N], leash_times[N];
-  struct plain p = plain_start(server, 65536);
-  leash_conn *conn = start();
+  char p50[80], p99[80];
+  sprintf(p50, "%s, p50", name), sprintf(p99, "%s, p99", name);
   for (int round = -1; round < rounds; round++) {
     uint64_t *f = floor_times, *l = leash_times;
     for (int block = 0; block < BLOCKS; block++) {
       for (int i = 0; i < BLOCK; i++) {
         uint64_t begun = now();
-        plain_echo(&p);
+        floor_(floor_of);
         *f++ = now() - begun;
       }
       for (int i = 0; i < BLOCK; i++) {
@@ -114,12 +117,57 @@ static void roundtrip(void) {
     qsort(floor_times, N, sizeof *floor_times, compare);
     qsort(leash_times, N, sizeof *leash_times, compare);
     if (round < 0) continue; /* warming up */
-    print("round trip, p50", "us", quantile(floor_times, N, 0.5), quantile(leash_times, N, 0.5));
-    print("round trip, p99", "us", quantile(floor_times, N, 0.99),
-          quantile(leash_times, N, 0.99));
+    print(p50, "us", quantile(floor_times, N, 0.5), quantile(leash_times, N, 0.5));
+    print(p99, "us", quantile(floor_times, N, 0.99), quantile(leash_times, N, 0.99));
   }
+}
+
+static void echo_of(void *plain) { plain_echo(plain); }
+
+static void roundtrip(void) {
+  struct plain p = plain_start(server, 65536);
+  leash_conn *conn = start();
+  compare_echoes("round trip", echo_of, &p, conn);
   plain_end(&p);
   leash_free(conn);
+}
+
+/* ---- by WebSocket */
+
+struct ws {
+  int fd;
+  char frame[128];
+  size_t length;
+};
+
+static struct ws ws_start(const struct listener *l) {
+  struct ws ws = {.fd = plain_ws_open(l)};
+  ws.length = plain_ws_frame("{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"echo\",\"params\":[1]}", ws.frame);
+  return ws;
+}
+
+static void ws_echo_of(void *argument) {
+  struct ws *ws = argument;
+  plain_ws_echo(ws->fd, ws->frame, ws->length);
+}
+
+static leash_conn *dial(const struct listener *l) {
+  leash_opts *opts = leash_opts_new();
+  leash_conn *conn = NULL;
+  must("leash_opts_set_str", leash_opts_set_str(opts, LEASH_OPT_URL, l->url));
+  must("leash_connect", leash_connect(NULL, opts, 30000, &conn));
+  leash_opts_free(opts);
+  return conn;
+}
+
+static void ws_roundtrip(void) {
+  struct listener l = listener_start(server);
+  struct ws ws = ws_start(&l);
+  leash_conn *conn = dial(&l);
+  compare_echoes("WebSocket round trip", ws_echo_of, &ws, conn);
+  close(ws.fd);
+  leash_free(conn);
+  listener_end(&l);
 }
 
 /* ---- 64 threads */
@@ -618,6 +666,26 @@ static void scale_1(void) { scale(1); }
 static void scale_100(void) { scale(100); }
 static void scale_1000(void) { scale(1000); }
 
+static void ws_memory(void) {
+  enum { N = 100 };
+  static struct ws plain[N];
+  static leash_conn *conns[N];
+  struct listener l = listener_start(server);
+  double memory = kilobytes("/proc/self/smaps_rollup", "Private_Dirty:");
+  for (int i = 0; i < N; i++) plain[i] = ws_start(&l), ws_echo_of(&plain[i]);
+  double plain_memory = kilobytes("/proc/self/smaps_rollup", "Private_Dirty:") - memory;
+  leash_conn *first = dial(&l);
+  leash_echo(first);
+  memory = kilobytes("/proc/self/smaps_rollup", "Private_Dirty:");
+  for (int i = 0; i < N; i++) leash_echo(conns[i] = dial(&l));
+  usleep(100000);
+  double leash_memory = kilobytes("/proc/self/smaps_rollup", "Private_Dirty:") - memory;
+  print("100 WebSockets: host memory each", "kB", plain_memory / N, leash_memory / N);
+  for (int i = 0; i < N; i++) close(plain[i].fd), leash_free(conns[i]);
+  leash_free(first);
+  listener_end(&l);
+}
+
 /* ---- counting */
 
 /* From count.c, which the runner loads before everything else. */
@@ -667,6 +735,7 @@ static const struct {
     {"peak", peak},           {"connects", connects},     {"scale_1", scale_1},
     {"scale_100", scale_100}, {"scale_1000", scale_1000}, {"count", count},
     {"plain_calls", plain_calls}, {"leash_calls", leash_calls},
+    {"ws_roundtrip", ws_roundtrip}, {"ws_memory", ws_memory},
 };
 
 int main(int argc, char **argv) {

@@ -28,7 +28,8 @@ static double median(double *values, size_t n) {
 static void batch(int outstanding);
 static void call(const char *method, int size);
 
-static void measure(void) {
+/* The server that listens has no blobs and floods. */
+static void measure(int has_only_calls) {
   static const int OUTSTANDING[] = {1, 8, 64};
   static double times[1 << 20];
   double large[3], p50 = 0;
@@ -44,6 +45,10 @@ static void measure(void) {
     }
     printf("\"calls_%d\": %f, ", OUTSTANDING[i], (double)n * OUTSTANDING[i] / (after - begun));
     if (i == 0) p50 = median(times, n) * 1e6;
+  }
+  if (has_only_calls) {
+    printf("\"p50_us\": %f}\n", p50);
+    return;
   }
   for (int i = 0; i < 3; i++) {
     double before = now();

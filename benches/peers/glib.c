@@ -61,6 +61,6 @@ int main(int argc, char **argv) {
   client = jsonrpc_client_new(pipes);
   g_signal_connect(client, "notification", G_CALLBACK(on_notification), NULL);
   jsonrpc_client_start_listening(client);
-  measure();
+  measure(0);
   return 0;
 }

@@ -1,5 +1,6 @@
-/* libleash. One outstanding call is leash_call; several are corked submits. */
+/* libleash, given a command or a URL. One outstanding call is leash_call; several are corked submits. */
 #include <leash.h>
+#include <string.h>
 
 #include "figures.h"
 
@@ -42,10 +43,12 @@ static void call(const char *method, int size) {
 int main(int argc, char **argv) {
   leash_opts *opts = leash_opts_new();
   if (argc < 2) return 2;
+  int is_url = strncmp(argv[1], "ws://", 5) == 0;
   must(leash_opts_set_int(opts, LEASH_OPT_CORK, 1));
-  must(leash_connect((const char *const *)argv + 1, opts, 30000, &conn));
+  if (is_url) must(leash_opts_set_str(opts, LEASH_OPT_URL, argv[1]));
+  must(leash_connect(is_url ? NULL : (const char *const *)argv + 1, opts, 30000, &conn));
   leash_opts_free(opts);
-  measure();
+  measure(is_url);
   leash_free(conn);
   return 0;
 }

@@ -26,7 +26,9 @@ TARGET = Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target"))
 WORK = TARGET / "bench" / "peers"
 LIBRARY = TARGET / "release"
 SERVER = WORK / "server"
+WS_SERVER = WORK / "ws_server"
 MCP, VSCODE, RMCP, GLIB = "2.3.0", "10.0.0", "3.9.0", "libjsonrpc-glib-1.0-dev"
+WEBSOCKETS, WS, JSONRPSEE = "17.4", "8.23.0", "0.26.1"
 
 
 def run(*command, **options):
@@ -41,8 +43,9 @@ def c_program(source, name, *arguments):
     return [WORK / name]
 
 
-def server():
+def servers():
     c_program("../floor/server.c", "server", "-static")
+    c_program("../floor/ws_server.c", "ws_server", "-static")
 
 
 def libleash():
@@ -64,31 +67,55 @@ def python_loop():
     return [sys.executable, HERE / "plain.py"]
 
 
-def mcp_sdk():
+def python_package(requirement, script):
     venv = WORK / "venv"
     if not (venv / "bin/pip").exists():
         run(sys.executable, "-m", "venv", venv)
-    run(venv / "bin/pip", "install", "-q", f"mcp=={MCP}")
-    return [venv / "bin/python", HERE / "mcp_sdk.py"]
+    run(venv / "bin/pip", "install", "-q", requirement)
+    return [venv / "bin/python", HERE / script]
+
+
+def mcp_sdk():
+    return python_package(f"mcp=={MCP}", "mcp_sdk.py")
+
+
+def websockets():
+    return python_package(f"websockets=={WEBSOCKETS}", "websockets_client.py")
 
 
 def node_loop():
     return [shutil.which("node") or "node", HERE / "plain.js"]
 
 
-def vscode():
-    if not (WORK / "node_modules/vscode-jsonrpc").exists():
+def node_package(package, version, script):
+    if not (WORK / "node_modules" / package).exists():
         (WORK / "package.json").write_text('{"private":true}')
-        run("npm", "install", "--prefix", WORK, f"vscode-jsonrpc@{VSCODE}")
+        run("npm", "install", "--prefix", WORK, f"{package}@{version}")
     # By node itself: a wrapper would be a second process.
     os.environ["NODE_PATH"] = str(WORK / "node_modules")
-    return [shutil.which("node") or "node", HERE / "vscode.js"]
+    return [shutil.which("node") or "node", HERE / script]
+
+
+def vscode():
+    return node_package("vscode-jsonrpc", VSCODE, "vscode.js")
+
+
+def ws():
+    return node_package("ws", WS, "ws.js")
+
+
+def crate(name):
+    environment = dict(os.environ, CARGO_TARGET_DIR=str(WORK / name))
+    run("cargo", "build", "--release", "--locked", cwd=HERE / name, env=environment)
+    return WORK / name / f"release/peer-{name}"
 
 
 def rmcp():
-    environment = dict(os.environ, CARGO_TARGET_DIR=str(WORK / "rmcp"))
-    run("cargo", "build", "--release", "--locked", cwd=HERE / "rmcp", env=environment)
-    return WORK / "rmcp/release/peer-rmcp"
+    return crate("rmcp")
+
+
+def jsonrpsee():
+    return [crate("jsonrpsee")]
 
 
 def glib():
@@ -99,7 +126,6 @@ def glib():
     return c_program("glib.c", "glib", *flags)
 
 
-# WebSocket clients belong here, with a server that speaks it.
 # Name, how it is installed and started, whether it wants Content-Length.
 CLIENTS = {
     "libleash": ("libleash, from C", libleash, False),
@@ -113,50 +139,95 @@ CLIENTS = {
     "mcp": (f"MCP Python SDK {MCP}", mcp_sdk, False),
 }
 
+# The same by WebSocket: name, how it is installed and started.
+WS_CLIENTS = {
+    "ws-libleash": ("libleash, from C", libleash),
+    "ws-jsonrpsee": (f"jsonrpsee {JSONRPSEE}, current-thread", jsonrpsee),
+    "ws-node": (f"node, ws {WS}", ws),
+    "ws-python": (f"Python, websockets {WEBSOCKETS}", websockets),
+}
+
+
+def pinned():
+    return [] if os.environ.get("ANY_CORE") else ["taskset", "-c", str(max(os.sched_getaffinity(0)))]
+
 
 def measure(command, has_headers):
     arguments = ["--content-length"] if has_headers else []
-    pinned = [] if os.environ.get("ANY_CORE") else ["taskset", "-c", str(max(os.sched_getaffinity(0)))]
-    return json.loads(run(*pinned, *command, SERVER, *arguments, timeout=60))
+    return json.loads(run(*pinned(), *command, SERVER, *arguments, timeout=60))
+
+
+def measure_ws(command):
+    listening = [*pinned(), str(WS_SERVER)]
+    # It ends with its stdin.
+    with subprocess.Popen(listening, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as server:
+        url = server.stdout.readline().strip()
+        figures = json.loads(run(*pinned(), *command, url, timeout=60))
+        server.stdin.close()
+    return figures
 
 
 def thousands(calls):
     return f"{calls / 1e3:.1f}k" if calls < 1e5 else f"{calls / 1e3:.0f}k"
 
 
-def main():
-    wanted = sys.argv[1:] or list(CLIENTS)
-    WORK.mkdir(parents=True, exist_ok=True)
-    server()
+def installed(clients, wanted):
+    """The commands of those that can be had."""
     commands = {}
-    for name in wanted:
+    for name in (name for name in clients if name in wanted):
         try:
-            commands[name] = CLIENTS[name][1]()
+            commands[name] = clients[name][1]()
         except (RuntimeError, OSError) as error:
             print(f"left out: {name}: {error}", file=sys.stderr)
+    return commands
+
+
+def in_turns(commands, measure_one):
+    """All rounds of each client."""
     rounds = {name: [] for name in commands}
+    if not commands:
+        return rounds
     for number in range(int(os.environ.get("ROUNDS", "5"))):
         print(f"round {number + 1}", file=sys.stderr)
         for name, command in commands.items():
-            rounds[name].append(measure(command, CLIENTS[name][2]))
+            rounds[name].append(measure_one(name, command))
+    return rounds
 
-    figures = {
-        name: {figure: median(each[figure] for each in taken) for figure in taken[0]}
-        for name, taken in rounds.items()
-    }
-    (WORK.parent / "peers.json").write_text(json.dumps({"figures": figures, "rounds": rounds}))
-    print("| client | p50 | slower than libleash | calls/s, 1, 8, 64 outstanding | 16 MB result | notifications/s |")
-    print("|---|--:|--:|--:|--:|--:|")
-    for name, f in figures.items():
-        times = "|"
-        if "libleash" in rounds and name != "libleash":
-            pairs = zip(rounds[name], rounds["libleash"])
-            times = f"{median(a['p50_us'] / b['p50_us'] for a, b in pairs):.1f}x |"
-        calls = ", ".join(thousands(f[f"calls_{n}"]) for n in (1, 8, 64))
-        print(
-            f"| {CLIENTS[name][0]} | {f['p50_us']:.1f} us | {times} {calls} | {f['large_ms']:,.0f} ms "
-            f"| {thousands(f['notifications'])} |"
-        )
+
+def medians(taken):
+    return {figure: median(each[figure] for each in taken) for figure in taken[0]}
+
+
+def row(name, client, rounds, ours):
+    """The cells that both tables have."""
+    f, times = medians(rounds[name]), ""
+    if ours in rounds and name != ours:
+        pairs = zip(rounds[name], rounds[ours])
+        times = f"{median(a['p50_us'] / b['p50_us'] for a, b in pairs):.1f}x"
+    calls = ", ".join(thousands(f[f"calls_{n}"]) for n in (1, 8, 64))
+    return f"| {client} | {f['p50_us']:.1f} us | {times} | {calls} |"
+
+
+def main():
+    wanted = sys.argv[1:] or [*CLIENTS, *WS_CLIENTS]
+    WORK.mkdir(parents=True, exist_ok=True)
+    servers()
+    rounds = in_turns(installed(CLIENTS, wanted), lambda name, command: measure(command, CLIENTS[name][2]))
+    ws_rounds = in_turns(installed(WS_CLIENTS, wanted), lambda _, command: measure_ws(command))
+
+    figures = {name: medians(taken) for name, taken in (rounds | ws_rounds).items()}
+    (WORK.parent / "peers.json").write_text(json.dumps({"figures": figures, "rounds": rounds | ws_rounds}))
+    head = "| client | p50 | slower than libleash | calls/s, 1, 8, 64 outstanding |"
+    if rounds:
+        print(f"{head} 16 MB result | notifications/s |\n|---|--:|--:|--:|--:|--:|")
+    for name in rounds:
+        f = figures[name]
+        cells = f" {f['large_ms']:,.0f} ms | {thousands(f['notifications'])} |"
+        print(row(name, CLIENTS[name][0], rounds, "libleash") + cells)
+    if ws_rounds:
+        print(f"\nBy WebSocket:\n\n{head}\n|---|--:|--:|--:|")
+    for name in ws_rounds:
+        print(row(name, WS_CLIENTS[name][0], ws_rounds, "ws-libleash"))
 
 
 main()
