@@ -12,7 +12,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use leash::error::Error;
-use leash::transport::websocket::{Ending, Incoming, Socket, Stage, Target, Trust, Turn};
+use leash::transport::websocket::{Ending, Incoming, Socket, Target, Trust, Turn};
 use serde_json::Value;
 
 use harness::{Started, free_port, peer};
@@ -145,8 +145,7 @@ async fn dial(url: &str) -> Socket {
     let target = Target::new(url, None, std::iter::empty(), &Trust::default(), 64 << 20).unwrap();
     let patience = Instant::now() + Duration::from_secs(20);
     loop {
-        let mut stage = Stage::Lookup;
-        let error: Error = match target.dial(&mut stage).await {
+        let error: Error = match target.dial().await {
             Ok(socket) => return socket,
             Err(error) => error,
         };

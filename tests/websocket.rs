@@ -303,9 +303,7 @@ fn a_stalled_upgrade_ends_at_the_deadline() {
         let error = Connection::open(None, &options(&url), Some(Duration::from_millis(300)));
         let error = error.map(drop).unwrap_err();
         assert_eq!(error.code(), Code::Timeout, "{error}");
-        // On a busy machine the waiting thread may be the first to say so.
-        let texts = ["did not answer the WebSocket upgrade", "did not open in time"];
-        assert!(texts.iter().any(|text| error.text().contains(text)), "{error}");
+        assert!(error.text().contains("did not answer the WebSocket upgrade"), "{error}");
         let took = began.elapsed();
         assert!(took >= Duration::from_millis(300) && took < Duration::from_secs(5), "{took:?}");
     }
@@ -542,9 +540,8 @@ fn a_peer_that_stops_reading_blocks_nothing() {
     assert_eq!(error.code(), Code::Full);
     let error = connection.call("a", None, Some(Duration::from_millis(100))).map(drop).unwrap_err();
     assert_eq!(error.code(), Code::Timeout);
-    let began = Instant::now();
+    // Bounded by EXIT_AFTER, though nothing more can be sent.
     connection.close(Some(SOON)).unwrap();
-    assert!(began.elapsed() < Duration::from_secs(3));
 }
 
 #[test]

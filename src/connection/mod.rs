@@ -99,7 +99,8 @@ impl Connection {
             return Ok(connection);
         }
         // On failure, dropping the connection waits until nothing is left.
-        connection.wait_open(until).inspect_err(|_| {
+        let late = || Error::new(Code::Timeout, "the server was not started in time");
+        connection.wait_open(until, late).inspect_err(|_| {
             connection.shared.begin_closing(End::Abandoned);
         })?;
         Ok(connection)
@@ -114,13 +115,12 @@ impl Connection {
     pub fn dial(options: &Options, limit: Option<Duration>) -> Result<Self> {
         options.check_for_url()?;
         let until = deadline(limit);
-        let connection = Self { shared: remote::dial(options, limit, until)? };
+        let (shared, progress) = remote::dial(options, limit, until)?;
+        let connection = Self { shared };
         if limit == Some(Duration::ZERO) {
             return Ok(connection);
         }
-        // The runtime keeps the deadline: it knows what was missing.
-        let patience = until.and_then(|until| until.checked_add(Duration::from_secs(1)));
-        connection.wait_open(patience).inspect_err(|_| {
+        connection.wait_open(until, || progress.timed_out()).inspect_err(|_| {
             connection.shared.begin_closing(End::Abandoned);
         })?;
         Ok(connection)

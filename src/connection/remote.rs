@@ -17,7 +17,7 @@ use crate::runtime;
 use crate::sys::park::Bell;
 use crate::trace::Trace;
 use crate::transport::websocket::{
-    self, Ending, Incoming, Opcode, Socket, Stage, Target, Trust, Turn,
+    self, Ending, Incoming, Opcode, Progress, Socket, Target, Trust, Turn,
 };
 
 /// With a limit of zero nobody waits for the dial, and yet it must end.
@@ -39,7 +39,7 @@ pub(super) fn dial(
     options: &Options,
     limit: Option<Duration>,
     until: Option<Instant>,
-) -> Result<Arc<Shared>> {
+) -> Result<(Arc<Shared>, Arc<Progress>)> {
     let trust = Trust {
         ca_file: options.ca_file.as_deref(),
         cert_file: options.cert_file.as_deref(),
@@ -74,8 +74,9 @@ pub(super) fn dial(
         close_code: None,
         is_finished: false,
     };
+    let progress = Arc::clone(driver.target.progress());
     runtime.handle().spawn(driver.run(until));
-    Ok(shared)
+    Ok((shared, progress))
 }
 
 struct Driver {
@@ -139,9 +140,8 @@ impl Driver {
     }
 
     async fn open(&self, until: Option<Instant>) -> Result<Socket> {
-        let mut stage = Stage::Lookup;
         let ended = {
-            let mut dialing = pin!(self.target.dial(&mut stage));
+            let mut dialing = pin!(self.target.dial());
             loop {
                 let deadline = self.shared.state().next_deadline();
                 tokio::select! {
@@ -158,7 +158,7 @@ impl Driver {
                 }
             }
         };
-        ended.unwrap_or_else(|| Err(self.target.timed_out(stage)))
+        ended.unwrap_or_else(|| Err(self.target.progress().timed_out()))
     }
 
     /// Wait for the next thing to happen, until `until`, and deal with it.

@@ -135,7 +135,12 @@ impl Connection {
         })
     }
 
-    pub(super) fn wait_open(&self, until: Option<Instant>) -> Result<()> {
+    /// Wait until it has opened; `late` is the error when `until` passes.
+    pub(super) fn wait_open(
+        &self,
+        until: Option<Instant>,
+        late: impl FnOnce() -> Error,
+    ) -> Result<()> {
         let opened = self.watch(until, |state| match &state.life {
             // Whatever came after it opened is told by its events, even when
             // this thread wakes up so late that it is over.
@@ -143,9 +148,7 @@ impl Connection {
             Life::Closed { failed: Some(error), .. } => Some(Err(error.clone())),
             _ => None,
         })?;
-        opened.unwrap_or_else(|| {
-            Err(Error::new(Code::Timeout, "the connection did not open in time"))
-        })
+        opened.unwrap_or_else(|| Err(late()))
     }
 
     /// Wait until nothing is left, and give the number of processes that are

@@ -21,7 +21,7 @@ use crate::error::{Code, Error, Result};
 use stream::Stream;
 
 pub use queue::Queue;
-pub use target::{Stage, Target};
+pub use target::{Progress, Target};
 pub use tls::Trust;
 
 /// A longer message goes in fragments: many servers take no longer frame.

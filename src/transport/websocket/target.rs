@@ -2,6 +2,7 @@
 
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use http::header::{AUTHORIZATION, HOST, HeaderName, HeaderValue};
 use http::{Request, Response, Uri};
@@ -19,6 +20,7 @@ use crate::error::{Code, Error, Result};
 /// A server to dial, checked.
 pub struct Target {
     label: String,
+    progress: Arc<Progress>,
     host: String,
     port: u16,
     tls: Option<Tls>,
@@ -32,28 +34,34 @@ struct Tls {
     has_certificate: bool,
 }
 
-/// How far a dial has come.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Stage {
-    /// The name is looked up.
-    Lookup,
-    /// The TCP connection is made.
-    Connect,
-    /// The TLS handshake runs.
-    Tls,
-    /// The answer to the upgrade is awaited.
-    Upgrade,
+/// How far a dial has come, for any thread to see.
+pub struct Progress {
+    label: String,
+    stage: AtomicUsize,
 }
 
-impl Stage {
-    /// What has not happened as long as this lasts.
-    fn missing(self) -> &'static str {
-        match self {
-            Self::Lookup => "its name was not looked up",
-            Self::Connect => "it took no TCP connection",
-            Self::Tls => "the TLS handshake was not finished",
-            Self::Upgrade => "it did not answer the WebSocket upgrade",
-        }
+/// The stages of a dial, each by what has not happened as long as it lasts.
+const LOOKUP: usize = 0;
+const CONNECT: usize = 1;
+const TLS: usize = 2;
+const UPGRADE: usize = 3;
+const MISSING: [&str; 4] = [
+    "its name was not looked up",
+    "it took no TCP connection",
+    "the TLS handshake was not finished",
+    "it did not answer the WebSocket upgrade",
+];
+
+impl Progress {
+    fn is_at(&self, stage: usize) {
+        self.stage.store(stage, Ordering::Relaxed);
+    }
+
+    /// The error of a dial that took too long.
+    pub fn timed_out(&self) -> Error {
+        let missing = MISSING[self.stage.load(Ordering::Relaxed)];
+        let text = format!("{} was not reached in time: {missing}", self.label);
+        Error::new(Code::Timeout, text)
     }
 }
 
@@ -102,7 +110,9 @@ impl Target {
             map.insert(AUTHORIZATION, secret(&format!("Bearer {token}"))?);
         }
         let limits = Limits::new(max_message);
-        Ok(Self { label, host: plain_host, port, tls, request, limits })
+        let progress = Progress { label: label.clone(), stage: AtomicUsize::new(LOOKUP) };
+        let progress = Arc::new(progress);
+        Ok(Self { label, progress, host: plain_host, port, tls, request, limits })
     }
 
     /// What texts may call the server: scheme, host and port.
@@ -110,27 +120,32 @@ impl Target {
         &self.label
     }
 
-    /// Dial; `stage` tells how far it is. Safe to cancel at any time.
+    /// How far it is dialled.
+    pub fn progress(&self) -> &Arc<Progress> {
+        &self.progress
+    }
+
+    /// Dial. Safe to cancel at any time.
     ///
     /// `Connect`: what failed, and why.
-    pub async fn dial(&self, stage: &mut Stage) -> Result<Socket> {
+    pub async fn dial(&self) -> Result<Socket> {
         let label = &self.label;
-        *stage = Stage::Lookup;
+        self.progress.is_at(LOOKUP);
         let addresses = tcp::lookup(&self.host, self.port).await.map_err(|e| {
             Error::os(Code::Connect, format!("cannot look up the host of {label}"), &e)
         })?;
-        *stage = Stage::Connect;
+        self.progress.is_at(CONNECT);
         let tcp = tcp::connect(addresses)
             .await
             .map_err(|e| Error::os(Code::Connect, format!("cannot connect to {label}"), &e))?;
         let stream = match &self.tls {
             None => Stream::from(tcp),
             Some(tls) => {
-                *stage = Stage::Tls;
+                self.progress.is_at(TLS);
                 Stream::from(tls.connect(tcp).await.map_err(|e| self.lost(&e, "TLS handshake"))?)
             }
         };
-        *stage = Stage::Upgrade;
+        self.progress.is_at(UPGRADE);
         let upgrade =
             client_async_with_config(self.request.clone(), stream, Some(self.limits.config()));
         let (web, response) = upgrade.await.map_err(|e| self.refused(e))?;
@@ -138,12 +153,6 @@ impl Target {
             return Err(self.refusal("it chose an extension that was not offered"));
         }
         Ok(Socket::new(web, self.limits))
-    }
-
-    /// A dial took too long.
-    pub fn timed_out(&self, stage: Stage) -> Error {
-        let text = format!("{} was not reached in time: {}", self.label, stage.missing());
-        Error::new(Code::Timeout, text)
     }
 
     /// The connection broke before the upgrade was done.
