@@ -87,12 +87,26 @@ impl Sshd {
 
     /// To the processes of its sessions, not to what they have started.
     pub fn signal_sessions(&self, signal: Signal) {
-        let sessions = descendants(self.daemon.child.id() as i32);
-        let is_sshd = |pid: &i32| read(Path::new(&format!("/proc/{pid}/comm"))).starts_with("sshd");
-        let sessions: Vec<_> = sessions.into_iter().filter(is_sshd).collect();
+        let sessions = self.sessions();
         assert!(!sessions.is_empty(), "no session is open");
-        for pid in sessions {
-            let _ = kill(Pid::from_raw(pid), signal);
+        for session in sessions {
+            let _ = kill(session, signal);
+        }
+    }
+
+    fn sessions(&self) -> Vec<Pid> {
+        let is_sshd = |pid: &i32| read(Path::new(&format!("/proc/{pid}/comm"))).starts_with("sshd");
+        let all = descendants(self.daemon.child.id() as i32).into_iter();
+        all.filter(is_sshd).map(Pid::from_raw).collect()
+    }
+}
+
+impl Drop for Sshd {
+    /// A test that failed may have stopped them, and none carries a mark: sshd
+    /// writes its title over its environment.
+    fn drop(&mut self) {
+        for session in self.sessions() {
+            let _ = kill(session, Signal::SIGKILL);
         }
     }
 }
