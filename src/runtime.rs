@@ -7,6 +7,7 @@
 use std::collections::HashMap;
 use std::io;
 use std::os::fd::AsRawFd;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::thread;
@@ -52,6 +53,18 @@ pub trait Source: Send + Sync {
 
     /// A tick has passed. Whether another one is wanted.
     fn tick(&self) -> bool;
+
+    /// One of the above has panicked, a bug: end what this is about.
+    fn broken(&self);
+}
+
+/// Call a source. A bug in one must not end the thread's work for all others.
+fn call<T>(source: &dyn Source, work: impl FnOnce(&dyn Source) -> T) -> Option<T> {
+    let done = catch_unwind(AssertUnwindSafe(|| work(source))).ok();
+    if done.is_none() {
+        let _ = catch_unwind(AssertUnwindSafe(|| source.broken()));
+    }
+    done
 }
 
 /// The runtime; its thread is started on first use. When that fails, the next
@@ -176,7 +189,7 @@ async fn listen(shared: Arc<Shared>, ready: sys::Watched) {
         let visit = |token| {
             let source = lock(&shared.sources).get(&token).and_then(Weak::upgrade);
             if let Some(source) = source {
-                source.readable();
+                call(&*source, |source| source.readable());
             }
         };
         if !shared.poller.take_ready(visit) {
@@ -193,7 +206,9 @@ async fn tick(shared: Arc<Shared>) {
         while !lock(&shared.ticking).is_empty() {
             tokio::time::sleep(TICK).await;
             let mut ticking = std::mem::take(&mut *lock(&shared.ticking));
-            ticking.retain(|source| source.upgrade().is_some_and(|source| source.tick()));
+            let wants_more =
+                |source: Arc<dyn Source>| call(&*source, |source| source.tick()) == Some(true);
+            ticking.retain(|source| source.upgrade().is_some_and(wants_more));
             lock(&shared.ticking).append(&mut ticking);
         }
     }
@@ -201,4 +216,69 @@ async fn tick(shared: Arc<Shared>) {
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sys::pipe;
+    use std::sync::mpsc::{Sender, channel};
+
+    #[derive(Debug, PartialEq)]
+    enum Said {
+        Read,
+        Ticked,
+        Broken,
+    }
+
+    struct Listener {
+        panics: bool,
+        says: Mutex<Sender<Said>>,
+    }
+
+    impl Listener {
+        fn say(&self, what: Said) {
+            lock(&self.says).send(what).unwrap();
+            assert!(!self.panics, "a bug");
+        }
+    }
+
+    impl Source for Listener {
+        fn readable(&self) {
+            self.say(Said::Read);
+        }
+
+        fn tick(&self) -> bool {
+            self.say(Said::Ticked);
+            false
+        }
+
+        fn broken(&self) {
+            lock(&self.says).send(Said::Broken).unwrap();
+        }
+    }
+
+    #[test]
+    fn a_bug_in_one_source_ends_that_one_alone() {
+        let runtime = get().unwrap();
+        for (panics, heard) in [(true, &[Said::Broken][..]), (false, &[])] {
+            let (says, said) = channel();
+            let source = Arc::new(Listener { panics, says: Mutex::new(says) });
+            let (reading, writing) = pipe::from_server().unwrap();
+            let weak: Weak<dyn Source> = Arc::downgrade(&(Arc::clone(&source) as _));
+            let mut registration = runtime.register(Arc::new(reading), weak).unwrap();
+            for what in [Said::Read, Said::Ticked] {
+                match what {
+                    Said::Read => {
+                        registration.arm();
+                        nix::unistd::write(&writing, b"x").unwrap();
+                    }
+                    _ => registration.tick(),
+                }
+                let next = || said.recv_timeout(Duration::from_secs(20)).unwrap();
+                assert_eq!(next(), what);
+                heard.iter().for_each(|wanted| assert_eq!(next(), *wanted));
+            }
+        }
+    }
 }

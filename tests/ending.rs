@@ -1,7 +1,13 @@
 //! How connections end, by themselves and by the host.
 
+use std::fs;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
 mod harness;
-use harness::{c_program, misbehave, scenario, scenario_of, under_valgrind};
+use harness::{Mark, c_program, c_tool, is_watched, misbehave, scenario, scenario_of};
 
 #[track_caller]
 fn run(name: &str, steps: &[&str]) {
@@ -59,6 +65,49 @@ fn a_server_that_ignores_sigterm_gets_sigkill() {
     run("needs_sigkill", &["ignore-eof", "ignore-term", "notify:ready"]);
 }
 
+/// The one case that is told, not hidden. It takes a root who can become nobody.
+#[test]
+fn a_server_that_became_another_user_is_told() {
+    if fs::metadata("/proc/self").expect("Linux").uid() != 0 {
+        return eprintln!("SKIPPED a server of another user: it takes root");
+    }
+    let folder = std::env::temp_dir().join(Mark::new().value());
+    let server = folder.join("other");
+    fs::create_dir(&folder).expect("a temporary folder");
+    fs::copy(c_tool("other"), &server).expect("a folder of ours");
+    for (path, mode) in [(&folder, 0o755), (&server, 0o4755)] {
+        fs::set_permissions(path, fs::Permissions::from_mode(mode)).expect("ours");
+    }
+    let argv = server.to_str().expect("UTF-8");
+    let program = c_program("ending").never_under_valgrind();
+    let out = program.arg("a_server_of_another_user_is_told").arg(argv).run();
+    let left = out.mark.carriers();
+    for one in &left {
+        let _ = kill(Pid::from_raw(one.pid), Signal::SIGKILL);
+    }
+    let _ = fs::remove_dir_all(&folder);
+    out.assert_success();
+    if out.stdout == "same\n" {
+        return eprintln!("SKIPPED a server of another user: {} has nosuid", folder.display());
+    }
+    let pids: Vec<_> = left.iter().map(|left| left.pid.to_string()).collect();
+    assert_eq!(pids, [out.stdout.trim()]);
+    out.assert_nothing_left();
+}
+
+#[test]
+fn a_signal_handler_ends_connecting() {
+    run("a_signal_ends_connecting", &["echo-loop"]);
+}
+
+#[cfg(feature = "websocket")]
+#[test]
+fn a_signal_handler_ends_dialling() {
+    let (_server, url) = harness::misbehave_ws(&["stall"]);
+    let program = c_program("ending").env("URL", url);
+    scenario_of(program, "a_signal_ends_connecting", &[]);
+}
+
 #[test]
 fn a_close_makes_all_threads_return() {
     run("a_close_makes_all_threads_return", &["recv:1000"]);
@@ -77,7 +126,7 @@ fn what_was_sent_before_the_close_arrives() {
 
 #[test]
 fn a_thousand_connections_leave_no_thread_descriptor_or_child() {
-    let cycles = if under_valgrind() { "50" } else { "1000" };
+    let cycles = if is_watched() { "50" } else { "1000" };
     let program = c_program("ending").env("CYCLES", cycles);
     let server = misbehave(&["echo-loop"]);
     scenario_of(program, "a_thousand_connections_leave_nothing", &server);

@@ -68,13 +68,22 @@ const CLOSED: i32 = -6;
 const PROTOCOL: i32 = -8;
 const TOO_BIG: i32 = -9;
 
+/// What no text may hold: here in argv.
+const TOKEN: &str = "hunter2";
+
 /// What CLOSED has to say at the end, if it is certain.
 #[track_caller]
 fn whatever(mut program: Program, server: &[String], wanted: Option<i32>) {
     if wanted.is_some_and(|status| status != OK) {
         program = program.env("ENDS", "1");
     }
-    let out = scenario_of(program.timeout(Duration::from_secs(120)), "whatever_it_does", server);
+    let trace = work().join(format!("trace-{}", Mark::new().value()));
+    let program = program.env("LEASH_TRACE", &trace).timeout(Duration::from_secs(120));
+    let out = scenario_of(program, "whatever_it_does", server);
+    // Nothing prints or writes down what was planted: here and in hostile.c.
+    let traced = fs::read_to_string(&trace).expect("a trace");
+    let _ = fs::remove_file(trace);
+    assert!([&out.stdout, &out.stderr, &traced].iter().all(|text| !text.contains(TOKEN)));
     if let Some(wanted) = wanted {
         assert!(out.stdout.starts_with(&format!("status {wanted}:")), "{server:?}: {}", out.stdout);
     }
@@ -111,7 +120,8 @@ fn whatever_a_process_does_calls_end_once_and_nothing_is_left() {
         (&["noise", "raw:\\x00\\xff\\n\\n\\r\\n[]\\n[1]\\n{}\\n", "echo-loop"], Some(OK)),
     ];
     for (steps, wanted) in lines {
-        whatever(c_program("hostile"), &misbehave(steps), *wanted);
+        let steps = [&["stderr:hunter2"], *steps].concat();
+        whatever(c_program("hostile"), &misbehave(&steps), *wanted);
     }
     let bodies: &[(&[&str], Option<i32>)] = &[
         (&["byte-at-a-time", "echo-loop"], Some(OK)),
@@ -131,7 +141,7 @@ fn whatever_a_process_does_calls_end_once_and_nothing_is_left() {
         (&["raw:Content-Length: 2\\r\\n", "exit:0"], Some(CLOSED)),
     ];
     for (steps, wanted) in bodies {
-        let steps = [&["lsp"], *steps].concat();
+        let steps = [&["stderr:hunter2", "lsp"], *steps].concat();
         whatever(c_program("hostile").env("LSP", "1"), &misbehave(&steps), *wanted);
     }
 }

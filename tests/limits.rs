@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 mod harness;
-use harness::{c_program, misbehave, scenario_of, under_valgrind};
+use harness::{c_program, is_watched, misbehave, scenario_of};
 
 /// In one build: most of these take a second, or much memory.
 #[track_caller]
@@ -14,7 +14,7 @@ fn run(name: &str, steps: &[&str]) {
 #[track_caller]
 fn run_server(name: &str, server: &[String]) {
     let mut program = c_program("limits");
-    if under_valgrind() {
+    if is_watched() {
         program = program.env("UNCOUNTED", "1");
     }
     scenario_of(program, name, server);

@@ -178,14 +178,14 @@ impl Driver {
 
     /// Tear the server down: the guard does it, while its output is read, so
     /// that it can come to its end.
-    async fn tear_down(&mut self, end: &End) -> Option<Teardown> {
+    async fn tear_down(&mut self, end: &End) -> Teardown {
         let patience = self.begin_teardown(end);
         while matches!(self.guard, Guard::Watching) && Instant::now() < patience {
             self.let_go_of_stdin();
             self.step(Some(patience)).await;
         }
         match self.guard {
-            Guard::Gone(teardown) => Some(teardown),
+            Guard::Gone(teardown) => teardown,
             Guard::Watching | Guard::Lost => self.sweep().await,
         }
     }
@@ -217,14 +217,14 @@ impl Driver {
     }
 
     /// The guard is dead or silent: find what it would have ended.
-    async fn sweep(&mut self) -> Option<Teardown> {
+    async fn sweep(&mut self) -> Teardown {
         let patience = Instant::now() + MARGIN;
         loop {
             if let Some(teardown) = self.server.sweep() {
-                return Some(teardown);
+                return teardown;
             }
             if Instant::now() >= patience {
-                return None;
+                return self.server.swept_so_far();
             }
             tokio::time::sleep(SWEEP_EVERY).await;
         }
@@ -246,9 +246,8 @@ impl Driver {
         }
     }
 
-    fn finish(mut self, end: End, teardown: Option<Teardown>) {
-        let exit = teardown.and_then(|teardown| teardown.exit).or(self.exit);
-        let teardown = teardown.unwrap_or(UNKNOWN);
+    fn finish(mut self, end: End, teardown: Teardown) {
+        let exit = teardown.exit.or(self.exit);
         let (status, text) = match &end {
             End::Requested => (None, "the connection was closed".to_owned()),
             End::Abandoned => (Some(Code::Connect), "the server was not started in time".into()),

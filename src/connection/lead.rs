@@ -12,7 +12,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use super::handover::{Readable, StreamEnd};
-use super::shared::{Life, Shared, State};
+use super::shared::{End, Life, Shared, State};
 use crate::error::{Code, Error, Result};
 use crate::events::Room;
 use crate::message::Parsed;
@@ -431,6 +431,11 @@ impl Source for Shared {
             self.driver.notify_one();
         }
         wants_more
+    }
+
+    fn broken(&self) {
+        let text = "a bug in libleash ended the connection";
+        self.begin_closing(End::Failed(Error::new(Code::Internal, text)));
     }
 }
 

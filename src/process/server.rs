@@ -89,6 +89,11 @@ impl Server {
         self.sweep.step(self.process.as_ref())
     }
 
+    /// What there is to say of a sweep that may not go on.
+    pub fn swept_so_far(&self) -> Teardown {
+        self.sweep.so_far()
+    }
+
     /// That the guard could not be executed. Takes nothing that a running
     /// guard has said: that is for the caller.
     pub(super) fn early_failure(&mut self) -> Option<Error> {

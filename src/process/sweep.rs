@@ -18,6 +18,8 @@ pub struct Sweep {
     marker: CString,
     clean: u32,
     killed: u32,
+    /// Who the last scan met.
+    met: u32,
 }
 
 /// What one scan found.
@@ -29,7 +31,7 @@ struct Scan {
 
 impl Sweep {
     pub fn new(marker: CString) -> Self {
-        Self { marker, clean: 0, killed: 0 }
+        Self { marker, clean: 0, killed: 0, met: 0 }
     }
 
     /// One scan.
@@ -42,13 +44,20 @@ impl Sweep {
         // A process that SIGKILL has reached keeps its environment for a
         // moment, and is met again: only the most at once is a count.
         self.killed = self.killed.max(scan.killed);
+        self.met = scan.killed + scan.refused;
         self.clean = if scan.killed == 0 { self.clean + 1 } else { 0 };
-        (self.clean >= CLEAN).then_some(Teardown {
+        (self.clean >= CLEAN).then(|| self.so_far())
+    }
+
+    /// What there is to say when it may not go on: whom the last scan met is
+    /// taken to be left.
+    pub fn so_far(&self) -> Teardown {
+        Teardown {
             exit: None,
             stage: if self.killed > 0 { Stage::Kill } else { Stage::Exited },
             killed: self.killed,
-            left: scan.refused,
-        })
+            left: self.met,
+        }
     }
 
     fn scan(&self) -> Scan {
@@ -79,5 +88,32 @@ impl Sweep {
     fn is_marked(&self, pid: u32) -> bool {
         let env = fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
         env.split(|byte| *byte == 0).any(|entry| entry == self.marker.to_bytes())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::process::{Command, Stdio};
+    use std::time::{Duration, Instant};
+
+    #[test]
+    fn who_was_met_last_is_left_until_nobody_is() {
+        let name = crate::sys::random_name();
+        let mut sleeper = Command::new("sleep");
+        let child = sleeper.arg("300").env("LEASH_ID", &name).stdin(Stdio::null()).spawn();
+        let mut child = child.unwrap();
+        let mut sweep = Sweep::new(CString::new(format!("LEASH_ID={name}")).unwrap());
+        assert_eq!(sweep.step(None), None);
+        assert_eq!((sweep.so_far().killed, sweep.so_far().left), (1, 1));
+        child.wait().unwrap();
+        let patience = Instant::now() + Duration::from_secs(20);
+        let end = loop {
+            assert!(Instant::now() < patience);
+            if let Some(end) = sweep.step(None) {
+                break end;
+            }
+        };
+        assert_eq!((end.stage, end.killed, end.left), (Stage::Kill, 1, 0));
     }
 }

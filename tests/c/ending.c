@@ -2,6 +2,7 @@
 #include "check.h"
 
 #include <dirent.h>
+#include <sys/time.h>
 
 /* The end of stdout comes before the exit that caused it, and on a busy machine long enough
  * before to be taken for the reason. That the status is the reason is certain where a helper
@@ -144,6 +145,74 @@ static void needs(char **server, int64_t stage, int number) {
 static void needs_sigterm(char **server) { needs(server, LEASH_STAGE_TERM, SIGTERM); }
 static void needs_sigkill(char **server) { needs(server, LEASH_STAGE_KILL, SIGKILL); }
 
+/* The host is nobody, and its server becomes root: no signal of ours reaches that. */
+static void a_server_of_another_user_is_told(char **server) {
+  CHECK_INT(setgid(65534), 0);
+  CHECK_INT(setuid(65534), 0);
+  leash_opts *opts = with(LEASH_OPT_EXIT_AFTER, 100);
+  CHECK_INT(leash_opts_set_int(opts, LEASH_OPT_KILL_AFTER, 100), 0);
+  leash_conn *c = start(server, opts);
+  leash_opts_free(opts);
+  SKIP(c, LEASH_EVENT_OPEN);
+  leash_event *e = NEXT(c, LEASH_EVENT_NOTIFY);
+  int is_other = strcmp(str(e, LEASH_STR_METHOD), "other") == 0;
+  leash_event_free(e);
+  if (!is_other) {
+    /* A file system that is mounted with nosuid. */
+    printf("same\n");
+    leash_free(c);
+    return;
+  }
+  printf("%lld\n", (long long)leash_conn_int(c, LEASH_INT_PID));
+  int64_t began = now();
+  CHECK_FAILS(leash_close(c, LONG), LEASH_E_LEFT);
+  CHECK_HAS(leash_last_error(), "1 process");
+  CHECK(now() - began < LONG);
+  CHECK_FAILS(leash_close(c, 0), LEASH_E_LEFT);
+  e = NEXT(c, LEASH_EVENT_CLOSED);
+  CHECK_INT(num(e, LEASH_INT_LEFT), 1);
+  CHECK_INT(num(e, LEASH_INT_STAGE), LEASH_STAGE_KILL);
+  CHECK_INT(num(e, LEASH_INT_STATUS), 0);
+  leash_event_free(e);
+  leash_free(c);
+}
+
+/* ---- connecting, and a signal handler that runs meanwhile */
+
+static void nothing(int number) { (void)number; }
+
+static void in_a_moment(long microseconds) {
+  struct itimerval t;
+  memset(&t, 0, sizeof t);
+  t.it_value.tv_usec = microseconds;
+  CHECK_INT(setitimer(ITIMER_REAL, &t, NULL), 0);
+}
+
+static void a_signal_ends_connecting(char **server) {
+  struct sigaction handler;
+  memset(&handler, 0, sizeof handler);
+  handler.sa_handler = nothing;
+  CHECK_INT(sigaction(SIGALRM, &handler, NULL), 0);
+  leash_opts *opts = leash_opts_new();
+  const char *url = getenv("URL");
+  const char *const *argv = url ? NULL : (const char *const *)server;
+  if (url) CHECK_INT(leash_opts_set_str(opts, LEASH_OPT_URL, url), 0);
+  /* A process may have started before the signal came, a peer that never answers has not. */
+  int interrupted = 0;
+  for (long i = 0; i < 2000 && !interrupted; i++) {
+    leash_conn *c = (leash_conn *)&c;
+    in_a_moment(url ? 20000 : 1 + i % 100 * 20);
+    int n = leash_connect(argv, opts, LONG, &c);
+    in_a_moment(0);
+    interrupted = n == LEASH_E_INTERRUPTED;
+    if (n) CHECK_FAILS(n, LEASH_E_INTERRUPTED);
+    CHECK_INT(c == NULL, n != 0);
+    leash_free(c);
+  }
+  CHECK(interrupted);
+  leash_opts_free(opts);
+}
+
 /* ---- close, from another thread */
 
 static void *wait_in_poll(void *arg) {
@@ -272,6 +341,8 @@ static const struct scenario all[] = {
   SCENARIO(a_launcher_leaves_the_server),
   SCENARIO(needs_sigterm),
   SCENARIO(needs_sigkill),
+  SCENARIO(a_server_of_another_user_is_told),
+  SCENARIO(a_signal_ends_connecting),
   SCENARIO(a_close_makes_all_threads_return),
   SCENARIO(free_alone_is_enough),
   SCENARIO(what_was_sent_arrives),

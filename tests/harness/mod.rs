@@ -23,7 +23,8 @@
 //! ```
 //!
 //! With `LEASH_VALGRIND=1` the C programs run under valgrind, and what it finds
-//! is a failure. With `LEASH_REQUIRE_PEERS=1` a missing server is one.
+//! is a failure. With `LEASH_SANITIZER=address` or `thread` they are compiled and
+//! linked for that (see tests/sanitizers.rs). With `LEASH_REQUIRE_PEERS=1` a missing server is one.
 #![allow(dead_code, reason = "each test uses a part")]
 
 use std::env;
@@ -79,9 +80,10 @@ pub const BUILDS: [Build; 4] = [
     Build { language: Language::Cxx17, library: Library::Static },
 ];
 
-/// All of `BUILDS`; under valgrind the first, as the others run the same code.
+/// All of `BUILDS`; where what they do is watched the first, as the others run
+/// the same code.
 pub fn builds() -> &'static [Build] {
-    if under_valgrind() { &BUILDS[..1] } else { &BUILDS }
+    if is_watched() { &BUILDS[..1] } else { &BUILDS }
 }
 
 /// `tests/c/NAME.c`, in each of `builds`.
@@ -151,6 +153,8 @@ pub fn compile(source: &Path, build: Build) -> PathBuf {
     }
 
     let mut compiler = match build.language {
+        // gcc would link a runtime of its own.
+        Language::C99 if sanitizer().is_some() => tool("CLANG", "clang", &["-std=c99"]),
         Language::C99 => tool("CC", "cc", &["-std=c99"]),
         Language::Cxx17 => tool("CXX", "c++", &["-x", "c++", "-std=c++17"]),
     };
@@ -158,6 +162,13 @@ pub fn compile(source: &Path, build: Build) -> PathBuf {
     // Tests may ask for what POSIX adds to C99.
     compiler.arg("-D_GNU_SOURCE");
     compiler.args(headers.iter().map(|folder| format!("-I{}", folder.display())));
+    if let Some(kind) = sanitizer() {
+        compiler.args([&format!("-fsanitize={kind},undefined"), "-fno-sanitize-recover=undefined"]);
+        // One runtime in the process: that of rustc, which knows both.
+        compiler.args(["-fno-sanitize-link-runtime", "-Wl,--whole-archive"]);
+        compiler.arg(runtime_of(&kind)).args(["-Wl,--no-whole-archive", "-rdynamic"]);
+        compiler.args(["-ldl", "-lm", "-lrt", "-lresolv"]);
+    }
     compiler.arg(source).args(["-x", "none"]);
     match build.library {
         Library::Shared => {
@@ -256,18 +267,12 @@ pub struct Program {
     args: Vec<OsString>,
     env: Vec<(OsString, OsString)>,
     timeout: Duration,
-    valgrind: bool,
+    is_watched: bool,
 }
 
 impl Program {
     pub fn new(path: PathBuf) -> Self {
-        Self {
-            path,
-            args: Vec::new(),
-            env: Vec::new(),
-            timeout: TIMEOUT,
-            valgrind: under_valgrind(),
-        }
+        Self { path, args: Vec::new(), env: Vec::new(), timeout: TIMEOUT, is_watched: true }
     }
 
     pub fn arg(mut self, arg: impl AsRef<OsStr>) -> Self {
@@ -290,9 +295,10 @@ impl Program {
         self
     }
 
-    /// For programs that valgrind cannot run, or whose point is speed.
+    /// For programs that valgrind cannot run, whose point is speed, or that leak
+    /// by forking.
     pub fn never_under_valgrind(mut self) -> Self {
-        self.valgrind = false;
+        self.is_watched = false;
         self
     }
 
@@ -307,7 +313,15 @@ impl Program {
         let mark = Mark::new();
         let mut timeout = self.timeout;
         let mut command = Command::new(&self.path);
-        if self.valgrind {
+        if let Some(kind) = sanitizer() {
+            timeout *= 10;
+            let leaks = self.is_watched && kind == "address";
+            let common = format!("detect_leaks={}:halt_on_error=1", u8::from(leaks));
+            let thread = root().join("tests/tsan.supp");
+            command.env("ASAN_OPTIONS", &common);
+            command.env("TSAN_OPTIONS", format!("{common}:suppressions={}", thread.display()));
+        }
+        if self.is_watched && under_valgrind() {
             timeout *= 10;
             command = Command::new("valgrind");
             command.args(["--quiet", "--error-exitcode=99", "--leak-check=full"]);
@@ -353,6 +367,25 @@ impl Program {
 
 pub fn under_valgrind() -> bool {
     env::var_os("LEASH_VALGRIND").is_some_and(|v| v == "1")
+}
+
+/// `address` or `thread`, when the library was built for it.
+pub fn sanitizer() -> Option<String> {
+    env::var("LEASH_SANITIZER").ok()
+}
+
+/// Whether programs are slower and larger than they would be.
+pub fn is_watched() -> bool {
+    under_valgrind() || sanitizer().is_some()
+}
+
+/// The sanitizer's runtime that rustc would link to a program of its own.
+fn runtime_of(kind: &str) -> PathBuf {
+    let mut rustc = tool("RUSTC", "rustc", &["--print=target-libdir"]);
+    let out = rustc.output().expect("rustc is installed").stdout;
+    let folder = PathBuf::from(String::from_utf8(out).expect("UTF-8").trim());
+    folder
+        .join(format!("librustc-nightly_rt.{}.a", if kind == "address" { "asan" } else { "tsan" }))
 }
 
 fn wait(child: &mut Child, timeout: Duration) -> Option<ExitStatus> {
