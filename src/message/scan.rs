@@ -41,28 +41,34 @@ pub struct ErrorParts {
 
 /// Whether it can be JSON text at all: UTF-8 without a raw NUL.
 pub fn is_text(bytes: &[u8]) -> bool {
-    if bytes.len() <= SHORT && is_plain(bytes) {
+    // Most JSON is ASCII, and one look at it is enough. What follows the ASCII
+    // does not begin inside of a character.
+    let mut rest = &bytes[plain_prefix::<BLOCK>(bytes)..];
+    rest = &rest[plain_prefix::<TINY>(rest)..];
+    if rest.len() < TINY && rest.iter().all(|b| (1..0x80).contains(b)) {
         return true;
     }
-    memchr(0, bytes).is_none() && simdutf8::basic::from_utf8(bytes).is_ok()
+    memchr(0, rest).is_none() && simdutf8::basic::from_utf8(rest).is_ok()
 }
 
-/// Whether it is ASCII without NUL.
-fn is_plain(bytes: &[u8]) -> bool {
-    let (blocks, rest) = bytes.as_chunks();
-    let zero = u8x16::splat(0);
-    blocks.iter().all(|block| {
+/// How many bytes, in blocks of `N`, are ASCII without NUL.
+fn plain_prefix<const N: usize>(bytes: &[u8]) -> usize {
+    let (blocks, _) = bytes.as_chunks::<N>();
+    let is_plain = |block: &&[u8; N]| {
+        let (parts, _) = block.as_chunks();
+        let [mut all, mut low] = [u8x16::splat(0), u8x16::splat(0x7F)];
+        for part in parts {
+            let part = u8x16::new(*part);
+            (all, low) = (all | part, low.min(part));
+        }
         // The bit mask of a vector is made of the highest bits of its bytes.
-        let block = u8x16::new(*block);
-        (block | block.simd_eq(zero)).to_bitmask() == 0
-    }) && rest.iter().all(|b| (1..0x80).contains(b))
+        (all | low.simd_eq(u8x16::splat(0))).to_bitmask() == 0
+    };
+    blocks.iter().take_while(is_plain).count() * N
 }
 
-/// Up to here a plain loop is faster than what is faster later, and has to be
-/// set up for that.
-const SHORT: usize = 1024;
-
-/// The same where the loop goes byte by byte.
+/// As many bytes as a vector has, and up to which a plain loop is faster than
+/// anything that has to be set up.
 const TINY: usize = 16;
 
 /// Whether the text can be a batch.
@@ -654,6 +660,23 @@ mod tests {
             let start = Span { start: 0, end: slow.unwrap_or(0) };
             let mut scanner = Scanner { bytes, at: 0 };
             proptest::prop_assert_eq!(scanner.nested(), slow.map(|_| start));
+        }
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn text_is_utf8_without_nul(
+            parts in proptest::collection::vec(proptest::prop_oneof![
+                proptest::strategy::Just(b"0123456789".to_vec()),
+                proptest::strategy::Just("\u{e9}\u{1F600}".as_bytes().to_vec()),
+                proptest::strategy::Just(vec![b'x'; 61]),
+                proptest::strategy::Just(vec![0]),
+                proptest::strategy::Just(vec![0xE9]),
+            ], 0..8),
+        ) {
+            let bytes = parts.concat();
+            let expected = std::str::from_utf8(&bytes).is_ok() && !bytes.contains(&0);
+            proptest::prop_assert_eq!(is_text(&bytes), expected);
         }
     }
 
