@@ -384,9 +384,8 @@ impl Driver {
         let Some(stdin) = &self.stdin else { return };
         // The outbox writes by itself; this only keeps the readiness true.
         let _ = stdin.try_io(Interest::WRITABLE, |_| {
-            self.shared.resume();
-            let is_waiting = self.shared.outbox().is_waiting();
-            if is_waiting { Err(io::ErrorKind::WouldBlock.into()) } else { Ok(()) }
+            let is_full = self.shared.resume();
+            if is_full { Err(io::ErrorKind::WouldBlock.into()) } else { Ok(()) }
         });
         // A peer that has read may have made us free to do so, too.
         self.shared.update(|state| self.shared.pass_on(state));

@@ -123,14 +123,9 @@ impl Outbox {
         if self.is_corked { None } else { self.sink.resume() }
     }
 
-    /// Take back what was being written, and give what is to be written next.
-    pub fn wrote(
-        &mut self,
-        writing: Writing<'_>,
-        written: io::Result<usize>,
-    ) -> Result<Option<Writing<'static>>> {
-        let is_all = self.sink.wrote(writing, written)?;
-        Ok(if is_all { self.resume() } else { None })
+    /// Take back what was being written. Whether all of it went.
+    pub fn wrote(&mut self, writing: Writing<'_>, written: io::Result<usize>) -> Result<bool> {
+        self.sink.wrote(writing, written)
     }
 
     /// Whether some output waits for room, and not for a flush or for whoever

@@ -24,6 +24,10 @@ use crate::sys::park::Bell;
 use crate::trace::Trace;
 use crate::transport::stdio::Writing;
 
+/// A thread that sends writes so many portions of what others have added
+/// meanwhile. The rest is the runtime's: nobody may have to write for ever.
+const HELP_MAX: usize = 4;
+
 /// How much of an unwanted message is shown.
 const NOISE_MAX: usize = 4096;
 
@@ -355,56 +359,61 @@ impl Shared {
     ) -> Result<()> {
         let (mut outbox, sent) = match outbox.send(&message, haste) {
             Ok(Some(writing)) => self.write(outbox, writing),
-            Ok(None) => (outbox, Ok(())),
-            Err(error) => (outbox, Err(error)),
+            begun => (outbox, begun.map(|_| true)),
         };
         outbox.recycle(message);
         self.release(outbox);
-        sent
+        sent.map(drop)
     }
 
     /// Send what was corked, and let go of the send lock.
     pub fn flush(&self, mut outbox: MutexGuard<'_, Outbox>) -> Result<()> {
         let (outbox, sent) = match outbox.flush()? {
             Some(writing) => self.write(outbox, writing),
-            None => (outbox, Ok(())),
+            None => (outbox, Ok(true)),
         };
         self.release(outbox);
-        sent
+        sent.map(drop)
     }
 
-    /// Write what waits for room, as much as fits.
-    pub fn resume(&self) {
+    /// Write some of what waits for room. Whether there was too little.
+    pub fn resume(&self) -> bool {
         let mut outbox = self.outbox();
+        let mut went = Ok(true);
         if let Some(writing) = outbox.resume() {
-            // A broken pipe is told by the outbox.
-            outbox = self.write(outbox, writing).0;
+            (outbox, went) = self.write(outbox, writing);
         }
         self.note(&outbox);
+        // A broken pipe is told by the outbox.
+        matches!(went, Ok(false))
     }
 
-    /// Write what was begun, and then what else there is, without the send
-    /// lock. Gives it back.
+    /// Write what was begun, and then some of what else there is, without the
+    /// send lock. Gives it back, and whether there was room for all of that.
     fn write<'a>(
         &'a self,
         mut outbox: MutexGuard<'a, Outbox>,
         writing: Writing<'_>,
-    ) -> (MutexGuard<'a, Outbox>, Result<()>) {
+    ) -> (MutexGuard<'a, Outbox>, Result<bool>) {
         drop(outbox);
         let written = writing.write();
         outbox = self.outbox();
-        let mut next = match outbox.wrote(writing, written) {
-            Ok(next) => next,
+        let mut is_all = match outbox.wrote(writing, written) {
+            Ok(is_all) => is_all,
             Err(error) => return (outbox, Err(error)),
         };
-        while let Some(writing) = next {
+        for _ in 0..HELP_MAX {
+            if !is_all {
+                break;
+            }
+            let Some(writing) = outbox.resume() else { break };
             drop(outbox);
             let written = writing.write();
             outbox = self.outbox();
             // That others' messages fail is told by the connection's end.
-            next = outbox.wrote(writing, written).ok().flatten();
+            is_all = outbox.wrote(writing, written).unwrap_or(false);
         }
-        (outbox, Ok(()))
+        (outbox, Ok(is_all))
     }
 
     /// Let go of the send lock after sending. What did not fit is the
