@@ -185,6 +185,8 @@ static void in_a_moment(long microseconds) {
   struct itimerval t;
   memset(&t, 0, sizeof t);
   t.it_value.tv_usec = microseconds;
+  /* And again: the first may come before the wait. */
+  if (microseconds) t.it_interval.tv_usec = 10000;
   CHECK_INT(setitimer(ITIMER_REAL, &t, NULL), 0);
 }
 
