@@ -74,8 +74,11 @@ const TOKEN: &str = "hunter2";
 /// What CLOSED has to say at the end, if it is certain.
 #[track_caller]
 fn whatever(mut program: Program, server: &[String], wanted: Option<i32>) {
-    if wanted.is_some_and(|status| status != OK) {
-        program = program.env("ENDS", "1");
+    if let Some(wanted) = wanted {
+        program = program.env("OPENS", "1");
+        if wanted != OK {
+            program = program.env("ENDS", "1");
+        }
     }
     let trace = work().join(format!("trace-{}", Mark::new().value()));
     let program = program.env("LEASH_TRACE", &trace).timeout(Duration::from_secs(120));
