@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 mod harness;
-use harness::{c_program, is_watched, misbehave, scenario_of};
+use harness::{Program, c_program, is_watched, misbehave, scenario_of};
 
 /// In one build: most of these take a second, or much memory.
 #[track_caller]
@@ -13,17 +13,19 @@ fn run(name: &str, steps: &[&str]) {
 
 #[track_caller]
 fn run_server(name: &str, server: &[String]) {
-    let mut program = c_program("limits");
-    if is_watched() {
-        program = program.env("UNCOUNTED", "1");
-    }
-    scenario_of(program, name, server);
+    scenario_of(program(), name, server);
+}
+
+/// What watches a program needs memory of its own.
+fn program() -> Program {
+    let program = c_program("limits");
+    if is_watched() { program.env("UNCOUNTED", "1") } else { program }
 }
 
 /// So much that valgrind would take minutes.
 #[track_caller]
 fn run_fast(name: &str, steps: &[&str]) {
-    let program = c_program("limits").never_under_valgrind();
+    let program = program().never_under_valgrind();
     scenario_of(program.timeout(Duration::from_secs(120)), name, &misbehave(steps));
 }
 
