@@ -211,8 +211,9 @@ ssize_t recvmsg(int fd, struct msghdr *header, int flags) {
 
 ssize_t recv(int fd, void *to, size_t size, int flags) {
   if (!strikes(RECV)) return real_recv(fd, to, size, flags);
-  /* Half of a datagram would be lost; of a stream it is the rest of the next one. */
-  return armed.error == SHORT ? real_recv(fd, to, flags & MSG_PEEK || size < 2 ? size : size / 2, flags) : -1;
+  /* A peek looks at whole messages. */
+  int is_whole = size < 2 || flags & MSG_PEEK;
+  return armed.error == SHORT ? real_recv(fd, to, is_whole ? size : size / 2, flags) : -1;
 }
 
 ssize_t send(int fd, const void *from, size_t size, int flags) {

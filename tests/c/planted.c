@@ -2,9 +2,15 @@
  * library reads what it was given. */
 #include "check.h"
 
+/* Short texts are in buffers that the library keeps, which nothing watches. */
 static void a_read_after_free(char **server) {
+  char params[1001];
+  memset(params, ' ', sizeof params);
+  params[0] = '[';
+  params[999] = ']';
+  params[1000] = '\0';
   leash_conn *c = start(server, NULL);
-  leash_event *e = call(c, "x", "[1]");
+  leash_event *e = call(c, "x", params);
   const char *text = json(e);
   leash_event_free(e);
   printf("%c\n", text[0]);
@@ -24,7 +30,8 @@ static void a_length_beyond_the_text(char **server) {
 
 static void a_leak(char **server) {
   (void)server;
-  CHECK(leash_opts_new() != NULL);
+  /* The last one may still be found on the stack. */
+  for (int i = 0; i < 100; i++) CHECK(leash_opts_new() != NULL);
 }
 
 static void *set_often(void *opts) {

@@ -316,7 +316,10 @@ impl Program {
         if let Some(kind) = sanitizer() {
             timeout *= 10;
             let leaks = self.is_watched && kind == "address";
-            let common = format!("detect_leaks={}:halt_on_error=1", u8::from(leaks));
+            let common = format!(
+                "detect_leaks={}:halt_on_error=1:allocator_may_return_null=1",
+                u8::from(leaks)
+            );
             let thread = root().join("tests/tsan.supp");
             command.env("ASAN_OPTIONS", &common);
             command.env("TSAN_OPTIONS", format!("{common}:suppressions={}", thread.display()));
