@@ -53,9 +53,10 @@ impl Trace {
             began: Instant::now(),
             calls: Mutex::default(),
         })));
-        let now = SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default().as_secs_f64();
+        let now = SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default();
+        let (seconds, millis) = (now.as_secs(), now.subsec_millis());
         let version = env!("CARGO_PKG_VERSION");
-        trace.note(|| format!("libleash {version}, to {label}, Unix time {now:.3}"));
+        trace.note(|| format!("libleash {version}, to {label}, Unix time {seconds}.{millis:03}"));
         trace
     }
 
@@ -107,8 +108,10 @@ impl Trace {
 
 impl Log {
     fn line(&self, text: &str) {
-        let time = self.began.elapsed().as_secs_f64();
-        let line = format!("{} {time:11.6} {text}\n", self.name);
+        // Not by floating point, whose formatting is 20 KB of code.
+        let time = self.began.elapsed();
+        let (seconds, micros) = (time.as_secs(), time.subsec_micros());
+        let line = format!("{} {seconds:4}.{micros:06} {text}\n", self.name);
         // A line that cannot be written is lost: the connection goes first.
         let _ = sys::io::write_masked(&self.file, &[IoSlice::new(line.as_bytes())]);
     }
@@ -176,7 +179,8 @@ impl Log {
         };
         let _ = write!(text, ", {size} bytes");
         if let Some(sent) = id.and_then(|id| self.calls().remove(&id)) {
-            let _ = write!(text, ", after {:.3} ms", sent.elapsed().as_secs_f64() * 1e3);
+            let micros = sent.elapsed().as_micros();
+            let _ = write!(text, ", after {}.{:03} ms", micros / 1000, micros % 1000);
         }
         text
     }

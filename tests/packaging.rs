@@ -318,3 +318,142 @@ fn meson_finds_it() {
     runs_a_command(&build.join("hello-static"), None);
     passed("C, Meson, shared and static");
 }
+
+#[test]
+fn a_wheel_brings_it_to_python() {
+    if !has("python3", "python3-venv") {
+        return;
+    }
+    let (venv, wheels) = (folder("venv"), folder("wheels"));
+    done(Command::new("python3").args(["-m", "venv"]).arg(&venv));
+    let python = venv.join("bin/python");
+    let pip = |arguments: &[&str]| {
+        let mut pip = Command::new(&python);
+        pip.args(["-m", "pip", "-q", "--disable-pip-version-check"]).args(arguments);
+        pip
+    };
+    let library = installed().lib().join("libleash.so");
+    let mut wheel = pip(&["wheel", "--no-deps", "--no-index", "-w"]);
+    done(wheel.arg(&wheels).arg(root().join("bindings/python")).env("LEASH_LIBRARY", library));
+    let wheel = fs::read_dir(wheels).unwrap().next().expect("it was built").unwrap().path();
+    done(pip(&["install", "--no-deps", "--no-index"]).arg(&wheel));
+
+    let quickstart = root().join("examples/quickstart.py");
+    let program = Program::new(python.clone()).never_under_valgrind().arg(quickstart);
+    let out = program.arg(example("demo_server")).env("PYTHONPATH", "").run();
+    out.assert_success();
+    assert!(out.stdout.contains("exit code: 3"), "{}", out.stdout);
+    out.assert_nothing_left();
+    passed("Python, from the wheel");
+    let tag = manylinux(&wheel);
+    done(&mut pip(&["install", "auditwheel"]));
+    let said = done(Command::new(venv.join("bin/auditwheel")).arg("show").arg(&wheel));
+    assert!(said.split('"').any(|word| word == tag), "it calls itself {tag}:\n{said}");
+    passed(&format!("wheel, {tag} by auditwheel"));
+}
+
+/// What a wheel's name says it runs on.
+fn manylinux(wheel: &Path) -> String {
+    let name = wheel.file_stem().expect("a wheel").to_str().expect("ASCII");
+    name.rsplit('-').next().expect("parts").to_owned()
+}
+
+#[test]
+fn go_calls_it_by_cgo() {
+    if !has("go", "golang-go") {
+        return;
+    }
+    let (prefix, folder) = (installed(), folder("go"));
+    let mut go = Command::new("go");
+    go.args(["build", "-o"]).arg(folder.join("hello")).arg(".");
+    go.current_dir(root().join("bindings/go"));
+    go.env("PKG_CONFIG_PATH", prefix.lib().join("pkgconfig"));
+    go.env("GOCACHE", work().join("packaging/go-cache")).env("GOFLAGS", "").env("GOPROXY", "off");
+    done(&mut go);
+    runs_a_command(&folder.join("hello"), Some(&prefix.lib()));
+    passed("Go, cgo");
+}
+
+#[test]
+fn rust_depends_on_it_as_a_crate() {
+    let folder = folder("rust");
+    let main = own("rust/main.rs");
+    // With the features of a host that starts its servers: these build in no time.
+    let manifest = format!(
+        "[package]\nname = \"host\"\nversion = \"1.0.0\"\nedition = \"2024\"\n\n\
+         [[bin]]\nname = \"host\"\npath = {main:?}\n\n\
+         [dependencies.libleash]\npath = {:?}\ndefault-features = false\n\n[workspace]\n",
+        root(),
+    );
+    fs::write(folder.join("Cargo.toml"), manifest).unwrap();
+    // The versions that are tested.
+    fs::copy(root().join("Cargo.lock"), folder.join("Cargo.lock")).unwrap();
+    let target = work().join("packaging/rust-target");
+    let mut cargo = Command::new(env!("CARGO"));
+    cargo.args(["build", "--offline", "--manifest-path"]).arg(folder.join("Cargo.toml"));
+    done(cargo.env("CARGO_TARGET_DIR", &target));
+    runs_a_command(&target.join("debug/host"), None);
+    passed("Rust, crate");
+}
+
+#[test]
+fn debian_is_told_each_function() {
+    let symbols = fs::read_to_string(root().join("bindings/debian/libleash0.symbols")).unwrap();
+    let told = symbols.lines().filter_map(|line| line.strip_prefix(' ')?.split('@').next());
+    assert_eq!(told.map(str::to_owned).collect::<BTreeSet<_>>(), exported_symbols());
+}
+
+/// Of the shared library, which cargo has stripped.
+fn size(library: &Path) -> u64 {
+    fs::metadata(library).expect("it was built").len()
+}
+
+#[test]
+fn it_is_small() {
+    let full = size(&installed().lib().join("libleash.so"));
+    assert!(full < 3_000_000, "{full} bytes");
+    passed(&format!("size, {full} bytes"));
+}
+
+#[test]
+#[ignore = "builds the library anew"]
+fn without_websocket_it_is_smaller() {
+    let mut install = install();
+    install.env("CARGOFLAGS", "--no-default-features").env("PREFIX", folder("stdio-only"));
+    done(install.env("CARGO_TARGET_DIR", target().join("stdio-only")));
+    let stdio = size(&work().join("packaging/stdio-only/lib/libleash.so"));
+    assert!(stdio < 900_000, "{stdio} bytes");
+    passed(&format!("size, stdio only, {stdio} bytes"));
+}
+
+#[test]
+#[ignore = "builds the library anew"]
+fn debian_packages_are_built() {
+    let folder = folder("debian");
+    let mut build = Command::new(root().join("bindings/debian/build.sh"));
+    build.arg(&folder).arg("-Ppkg.libleash.rustup");
+    done(build.env("CARGO_TARGET_DIR", target().join("debian")));
+    let built = files_below(&folder);
+    for package in ["libleash0", "libleash-dev", "python3-libleash"] {
+        let is_it =
+            |file: &String| file.starts_with(&format!("{package}_")) && file.ends_with(".deb");
+        assert!(built.iter().any(is_it), "{built:?}");
+    }
+    passed("Debian, source and binary packages");
+}
+
+#[test]
+fn the_crate_is_packed_with_its_licences_and_without_what_is_not_its() {
+    let mut cargo = Command::new(env!("CARGO"));
+    cargo.args(["package", "--list", "--allow-dirty", "--manifest-path"]);
+    let files = done(cargo.arg(root().join("Cargo.toml")));
+    let files: BTreeSet<_> = files.lines().collect();
+    for needed in
+        ["LICENSE-APACHE", "LICENSE-MIT", "build.rs", "include/leash.h", "src/guard/link.ld"]
+    {
+        assert!(files.contains(needed), "{needed} is missing");
+    }
+    let is_junk =
+        |file: &&&str| ["target/", "__pycache__", ".so", ".whl"].iter().any(|j| file.contains(j));
+    assert_eq!(files.iter().find(is_junk), None);
+}

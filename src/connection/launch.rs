@@ -81,7 +81,8 @@ fn command(argv: &[&str], options: &Options) -> Result<Command> {
 /// The host's environment with the options' changes.
 fn environment(options: &Options) -> Vec<CString> {
     let inherited = if options.env_clear { None } else { Some(env::vars_os()) };
-    let mut variables: BTreeMap<OsString, OsString> = inherited.into_iter().flatten().collect();
+    let mut variables = BTreeMap::new();
+    variables.extend(inherited.into_iter().flatten());
     for change in &options.env {
         match change.split_once('=') {
             Some((name, value)) => variables.insert(name.into(), value.into()),
