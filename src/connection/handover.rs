@@ -150,6 +150,11 @@ impl<I: Readable, B> Reading<I, B> {
         }
     }
 
+    /// Whether somebody is to be woken.
+    pub fn has_rings(&self) -> bool {
+        !self.to_ring.is_empty()
+    }
+
     /// The bells to ring as soon as the lock is free.
     pub fn take_rings(&mut self) -> Vec<Arc<B>> {
         std::mem::take(&mut self.to_ring)

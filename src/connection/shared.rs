@@ -105,7 +105,9 @@ impl DerefMut for Locked<'_> {
 
 impl Drop for Locked<'_> {
     fn drop(&mut self) {
-        self.rings = Rings(self.state.reading.take_rings());
+        if self.state.reading.has_rings() {
+            self.rings = Rings(self.state.reading.take_rings());
+        }
     }
 }
 
