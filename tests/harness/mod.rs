@@ -320,9 +320,7 @@ impl Program {
                 "detect_leaks={}:halt_on_error=1:allocator_may_return_null=1",
                 u8::from(leaks)
             );
-            let thread = root().join("tests/tsan.supp");
-            command.env("ASAN_OPTIONS", &common);
-            command.env("TSAN_OPTIONS", format!("{common}:suppressions={}", thread.display()));
+            command.env("ASAN_OPTIONS", &common).env("TSAN_OPTIONS", &common);
         }
         if self.is_watched && under_valgrind() {
             timeout *= 10;
