@@ -72,9 +72,10 @@ build() {
   # shellcheck disable=SC2086
   "$CARGO" build --release --lib --locked --manifest-path "$root/Cargo.toml" ${CARGOFLAGS:-}
   built=$(cargo_says target_directory)/${CARGO_BUILD_TARGET:+$CARGO_BUILD_TARGET/}release
-  mkdir -p "$1/include" "$1/$LIBDIR/pkgconfig" "$1/$LIBDIR/cmake/leash"
+  mkdir -p "$1/include" "$1/$LIBDIR/pkgconfig" "$1/$LIBDIR/cmake/leash" "$1/share/man/man3"
 
   cp "$root/include/leash.h" "$root/bindings/cpp/leash.hpp" "$1/include"
+  cp "$root/docs/leash.3" "$1/share/man/man3"
   cp "$built/$name.so" "$1/$LIBDIR/$shared"
   ln -s "$shared" "$1/$LIBDIR/$soname"
   ln -s "$soname" "$1/$LIBDIR/$name.so"
@@ -91,7 +92,7 @@ build() {
 
 # Everything that is installed, below PREFIX.
 files() {
-  for file in include/leash.h include/leash.hpp "$LIBDIR/$shared" "$LIBDIR/$soname" \
+  for file in include/leash.h include/leash.hpp share/man/man3/leash.3 "$LIBDIR/$shared" "$LIBDIR/$soname" \
     "$LIBDIR/$name.so" "$LIBDIR/$name.a" "$LIBDIR/pkgconfig/leash.pc"; do
     echo "$file"
   done

@@ -164,6 +164,7 @@ fn it_has_its_links_its_soname_and_nothing_else() {
         "lib/libleash.so.0",
         &format!("lib/libleash.so.{version}"),
         "lib/pkgconfig/leash.pc",
+        "share/man/man3/leash.3",
     ];
     assert_eq!(files_below(&prefix.0), expected.map(str::to_owned).into());
     let dynamic = needed(&prefix.lib().join("libleash.so"));
