@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 
 use super::check::Json;
+use super::scan;
 use crate::framing::Framing;
 
 /// How the peer wants to be spoken to.
@@ -77,7 +78,7 @@ impl<'a> Outgoing<'a> {
     ) -> Self {
         let mut text = Text::new(buffer, protocol);
         text.raw(r#""id":"#).integer(id).raw(r#","method":"#).quoted(method);
-        text.payload("params", params.map(|params| protocol.wire(params)), "}")
+        text.payload(r#","params":"#, params.map(|params| protocol.wire(params)), "}")
     }
 
     /// A notification.
@@ -89,7 +90,7 @@ impl<'a> Outgoing<'a> {
     ) -> Self {
         let mut text = Text::new(buffer, protocol);
         text.raw(r#""method":"#).quoted(method);
-        text.payload("params", params.map(|params| protocol.wire(params)), "}")
+        text.payload(r#","params":"#, params.map(|params| protocol.wire(params)), "}")
     }
 
     /// The answer to a request of the peer.
@@ -97,7 +98,7 @@ impl<'a> Outgoing<'a> {
         let mut text = Text::new(Vec::new(), protocol);
         text.raw(r#""id":"#).raw(peer_id);
         let result = result.map_or(Cow::Borrowed(&b"null"[..]), |result| protocol.wire(result));
-        text.payload("result", Some(result), "}")
+        text.payload(r#","result":"#, Some(result), "}")
     }
 
     /// The refusal of a request of the peer.
@@ -111,7 +112,7 @@ impl<'a> Outgoing<'a> {
         let mut text = Text::new(Vec::new(), protocol);
         text.raw(r#""id":"#).raw(peer_id).raw(r#","error":{"code":"#).integer(code);
         text.raw(r#","message":"#).quoted(message);
-        text.payload("data", data.map(|data| protocol.wire(data)), "}}")
+        text.payload(r#","data":"#, data.map(|data| protocol.wire(data)), "}}")
     }
 
     /// The notification that gives up the call `id`, where the protocol has
@@ -183,13 +184,15 @@ impl Text {
     }
 
     fn quoted(&mut self, text: &str) -> &mut Self {
+        if scan::plain_length(text.as_bytes()).is_none() {
+            return self.raw("\"").raw(text).raw("\"");
+        }
         // Writing a string into memory cannot fail.
         let _ = serde_json::to_writer(&mut self.bytes, text);
         self
     }
 
-    /// Add the payload as the member `name`, close the message with `end`, and
-    /// frame it.
+    /// Add the payload behind `name`, close the message with `end`, and frame it.
     fn payload<'a>(
         mut self,
         name: &str,
@@ -197,7 +200,7 @@ impl Text {
         end: &'static str,
     ) -> Outgoing<'a> {
         if payload.is_some() {
-            self.raw(",\"").raw(name).raw("\":");
+            self.raw(name);
         }
         let size = payload.as_ref().map_or(0, |payload| payload.len());
         let length = self.bytes.len() + size + end.len();
