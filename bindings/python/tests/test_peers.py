@@ -6,6 +6,7 @@ import asyncio
 import base64
 import re
 import socket
+import sys
 import time
 from pathlib import Path
 from typing import Any, Callable, Dict, List
@@ -346,3 +347,27 @@ def test_bash_language_server_is_answered(peer: Peers, tmp_path: Path) -> None:
             params = {"textDocument": {"uri": uri}}
             symbols = client.call("textDocument/documentSymbol", params)
         assert [symbol["name"] for symbol in symbols] == ["gruss"]
+
+
+OVERTAKING = """
+import json, sys
+def say(method, **params):
+    print(json.dumps({"method": method, "params": {"processId": name, **params}}), flush=True)
+for line in sys.stdin:
+    request = json.loads(line)
+    if "id" in request:
+        print(json.dumps({"id": request["id"], "result": {}}), flush=True)
+    if request["method"] == "process/start":
+        name = request["params"]["processId"]
+        say("process/output", seq=2, stream="stdout", chunk="Yg==")
+        say("process/output", seq=1, stream="stdout", chunk="YQ==")
+        say("process/exited", seq=4, exitCode=0)
+        say("process/output", seq=3, stream="stdout", chunk="Yw==")
+        say("process/closed", seq=5)
+"""
+
+
+def test_output_that_was_overtaken_is_put_in_its_place() -> None:
+    # codex does that now and then, under load.
+    with ExecServer([sys.executable, "-c", OVERTAKING]) as server:
+        assert server.run(["any"], cwd="/").communicate(20) == (0, b"abc", b"")

@@ -317,7 +317,7 @@ class Process:
         self._output: Deque[Union[Output, OutputLost]] = deque()
         self._is_over = False
         self._writes = itertools.count(1)
-        #: The number of the last notification, and those that came before what is being fetched.
+        #: The number of the last notification in order, and those that came before their time.
         self._seq = 0
         self._early: Dict[int, Callable[[], None]] = {}
         self._is_behind = False
@@ -386,13 +386,18 @@ class Process:
     # ---- What the server says
 
     def _arrived(self, seq: Optional[int], happens: Callable[[], None]) -> None:
+        """Notifications can overtake each other on their way; their numbers have no gap."""
         if seq is None:
             happens()
-        elif self._is_behind:
-            self._early[seq] = happens
         elif seq > self._seq:
-            self._seq = seq
-            happens()
+            self._early[seq] = happens
+            if not self._is_behind:
+                self._take_early()
+
+    def _take_early(self) -> None:
+        while self._seq + 1 in self._early:
+            self._seq += 1
+            self._early.pop(self._seq)()
 
     def _exited(self, code: int) -> None:
         self.exit_code = code
@@ -411,9 +416,8 @@ class Process:
                 self._output.append(OutputLost(f"the server has forgotten {self.name}: {error}"))
                 self._closed()
         self._is_behind = False
-        for seq, happens in sorted(self._early.items()):
-            self._arrived(seq, happens)
-        self._early.clear()
+        self._early = {seq: happens for seq, happens in self._early.items() if seq > self._seq}
+        self._take_early()
 
     def _read(self, client: Client) -> bool:
         """Take some of what is kept after what we have. Whether there may be more."""
