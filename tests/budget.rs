@@ -12,7 +12,7 @@ use harness::{link_by_soname, root, work};
 
 /// Of one `leash_call` with a small message, and the reading and freeing of its
 /// answer, by the optimised library. When it becomes less, make this less, too.
-const INSTRUCTIONS: f64 = 5_366.0;
+const INSTRUCTIONS: f64 = 4_797.0;
 
 /// For another compiler or C library.
 const SLACK: f64 = 1.1;
@@ -26,10 +26,20 @@ fn a_call_stays_within_its_budget_of_instructions() {
     }
     let library = optimised_library();
     let (host, server) = (host(&library), compile("server", &["-static".as_ref()]));
-    let [few, many] = [500, 2_500].map(|calls| instructions(&host, &server, calls));
-    let each = (many - few) / 2_000.0;
+    let each_call = || {
+        let [few, many] = [500, 2_500].map(|calls| instructions(&host, &server, calls));
+        (many - few) / 2_000.0
+    };
+    let is_within = |each: f64| each <= INSTRUCTIONS * SLACK;
+    let mut each = each_call();
+    // Where others keep the core busy the answer is late, and the call sleeps.
+    for _ in 0..4 {
+        if !is_within(each) {
+            each = each.min(each_call());
+        }
+    }
     assert!(
-        each <= INSTRUCTIONS * SLACK,
+        is_within(each),
         "a call takes {each:.0} instructions: the budget is {INSTRUCTIONS} and 10 %"
     );
 }
