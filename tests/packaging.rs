@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
 
-use harness::{Program, example, exported_symbols, root, work};
+use harness::{Program, example, exported_symbols, forget_package, root, work};
 
 // ---- The installation -------------------------------------------------------
 
@@ -57,7 +57,7 @@ fn installed() -> &'static Prefix {
 fn install() -> Command {
     let mut install = Command::new(root().join("bindings/install.sh"));
     // Where `cargo build --release` has built it, perhaps a moment ago.
-    install.env("CARGO_TARGET_DIR", target());
+    forget_package(&mut install).env("CARGO_TARGET_DIR", target());
     for variable in ["DESTDIR", "LIBDIR", "CARGOFLAGS"] {
         install.env_remove(variable);
     }
