@@ -92,6 +92,13 @@ fn a_peer_that_only_asks_cannot_fill_the_memory() {
 }
 
 #[test]
+fn a_deadline_holds_while_the_server_talks_without_end() {
+    let line = r#"{"method":"a-notification"}"#;
+    let argv = ["sh".to_owned(), "-c".to_owned(), format!("yes '{line}'")];
+    run_server("a_deadline_holds_amid_a_flood", &argv);
+}
+
+#[test]
 fn sixty_four_threads_get_their_own_answers() {
     run("many_threads_call_at_once", &["echo-loop"]);
 }

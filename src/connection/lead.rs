@@ -263,6 +263,7 @@ impl Shared {
         let mut may_sleep = is_first && lead.read_first() == Filled::Nothing;
         let mut is_asleep = false;
         let mut is_late = false;
+        let mut has_read = false;
         loop {
             let step = self.update(|state| {
                 if std::mem::take(&mut is_asleep) {
@@ -281,13 +282,17 @@ impl Shared {
                 if sleeper.eagerness != Eagerness::Glance || !state.reading.is_exported {
                     lead.try_take(state);
                 }
-                if lead.leads() && !may_sleep {
+                let wants_to_read = lead.leads() && !may_sleep;
+                // Most waits end with the first read, and never ask the clock.
+                if wants_to_read && !std::mem::replace(&mut has_read, true) {
                     return Step::Read;
                 }
-                // The clock is asked only here: most waits never come this far.
                 is_late = until.is_some_and(|until| until <= Instant::now());
                 if is_late {
                     return Step::Again;
+                }
+                if wants_to_read {
+                    return Step::Read;
                 }
                 state.goes_to_sleep(sleeper);
                 is_asleep = true;

@@ -313,6 +313,31 @@ static void a_peer_that_only_asks(char **server) {
   leash_free(c);
 }
 
+/* The server talks without end, and another thread makes room for it: there is always
+ * something to read, and never the answer. */
+static void *poll_until_closed(void *arg) {
+  leash_conn *c = (leash_conn *)arg;
+  leash_event *e = NULL;
+  while (leash_poll(c, LONG, &e) == 1) leash_event_free(e);
+  return NULL;
+}
+
+static void a_deadline_holds_amid_a_flood(char **server) {
+  leash_conn *c = start_with(server, LEASH_OPT_EXIT_AFTER, 100);
+  pthread_t poller = thread(poll_until_closed, c);
+  for (int i = 0; i < 3; i++) {
+    leash_event *e = NULL;
+    int64_t begun = now();
+    CHECK_FAILS(leash_call(c, "x", NULL, LEASH_NUL, 300, &e), LEASH_E_TIMEOUT);
+    CHECK(now() - begun >= 300);
+    int64_t id = submit(c, "x", NULL, 1);
+    CHECK_INT(leash_wait(c, id, 100, &e), 0);
+  }
+  CHECK_INT(leash_close(c, LONG), 0);
+  join(poller);
+  leash_free(c);
+}
+
 /* ---- many threads */
 
 #define THREADS 64
@@ -353,6 +378,7 @@ static const struct scenario all[] = {
   SCENARIO(one_message_always_fits),
   SCENARIO(a_close_amid_a_flood),
   SCENARIO(a_peer_that_only_asks),
+  SCENARIO(a_deadline_holds_amid_a_flood),
   SCENARIO(many_threads_call_at_once),
 };
 MAIN(all)
