@@ -98,10 +98,10 @@ pub fn parse(bytes: Vec<u8>) -> Parsed {
     if !scan::is_text(&bytes) {
         return Parsed::Noise(bytes);
     }
-    match Shape::find(&bytes) {
-        Some(shape) => Parsed::One(Frame { bytes, shape }),
-        None if scan::is_array(&bytes) => batch(bytes),
-        None => Parsed::Noise(bytes),
+    match frame(bytes) {
+        Ok(frame) => Parsed::One(frame),
+        Err(bytes) if scan::is_array(&bytes) => batch(bytes),
+        Err(bytes) => Parsed::Noise(bytes),
     }
 }
 

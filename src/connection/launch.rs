@@ -81,6 +81,7 @@ fn command(argv: &[&str], options: &Options) -> Result<Command> {
 /// The host's environment with the options' changes.
 fn environment(options: &Options) -> Vec<CString> {
     let inherited = if options.env_clear { None } else { Some(env::vars_os()) };
+    // One by one: collecting brings a sort along, which costs size.
     let mut variables = BTreeMap::new();
     variables.extend(inherited.into_iter().flatten());
     for change in &options.env {

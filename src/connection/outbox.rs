@@ -115,7 +115,7 @@ impl Outbox {
     /// Begin to send what was corked.
     pub fn flush(&mut self) -> Result<Option<Writing<'static>>> {
         self.is_corked = false;
-        if self.sink.is_open() { Ok(self.resume()) } else { Err(closed()) }
+        self.sink.flush()
     }
 
     /// Begin to write what is kept and not corked.
@@ -177,6 +177,14 @@ impl Sink {
             Self::Pipe(pipe) => pipe.hold(message.parts()),
             #[cfg(feature = "websocket")]
             Self::Messages(queue) => queue.push(&message.unframed()),
+        }
+    }
+
+    fn flush(&mut self) -> Result<Option<Writing<'static>>> {
+        match self {
+            Self::Pipe(pipe) => pipe.flush(),
+            #[cfg(feature = "websocket")]
+            Self::Messages(_) => Ok(None),
         }
     }
 
@@ -249,10 +257,6 @@ impl Sink {
             Self::Messages(queue) => Some(queue),
         }
     }
-}
-
-fn closed() -> Error {
-    Error::new(Code::Closed, "the server has closed its stdin")
 }
 
 fn too_big(limit: &str, bytes: usize) -> Error {

@@ -101,7 +101,7 @@ impl<'a> Checker<'a> {
                 b't' => self.literal(b"rue")?,
                 b'f' => self.literal(b"alse")?,
                 b'n' => self.literal(b"ull")?,
-                first => self.number(first)?,
+                _ => self.number()?,
             }
             return Some(true);
         }
@@ -162,23 +162,15 @@ impl<'a> Checker<'a> {
     fn string(&mut self) -> Option<()> {
         loop {
             self.at += scan::plain_length(&self.text[self.at..])?;
-            match self.next()? {
-                b'"' => return Some(()),
-                b'\\' => self.escape()?,
+            let rest = &self.text[self.at..];
+            match rest[0] {
+                b'"' => {
+                    self.at += 1;
+                    return Some(());
+                }
+                b'\\' => self.at += scan::escape_length(rest)?,
                 _ => return None,
             }
-        }
-    }
-
-    fn escape(&mut self) -> Option<()> {
-        match self.next()? {
-            b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't' => Some(()),
-            b'u' => {
-                let digits = self.text.get(self.at..self.at + 4)?;
-                self.at += 4;
-                digits.iter().all(u8::is_ascii_hexdigit).then_some(())
-            }
-            _ => None,
         }
     }
 
@@ -189,34 +181,10 @@ impl<'a> Checker<'a> {
     }
 
     /// The rest of a number.
-    fn number(&mut self, first: u8) -> Option<()> {
-        let leading = if first == b'-' { self.next()? } else { first };
-        match leading {
-            b'0' => {}
-            b'1'..=b'9' => _ = self.digits(),
-            _ => return None,
-        }
-        if self.text.get(self.at) == Some(&b'.') {
-            self.at += 1;
-            self.digits()?;
-        }
-        if let Some(b'e' | b'E') = self.text.get(self.at) {
-            self.at += 1;
-            if let Some(b'+' | b'-') = self.text.get(self.at) {
-                self.at += 1;
-            }
-            self.digits()?;
-        }
+    fn number(&mut self) -> Option<()> {
+        let start = self.at - 1;
+        self.at = start + scan::number_length(&self.text[start..])?;
         Some(())
-    }
-
-    /// One digit or more.
-    fn digits(&mut self) -> Option<()> {
-        let start = self.at;
-        while self.text.get(self.at).is_some_and(u8::is_ascii_digit) {
-            self.at += 1;
-        }
-        (self.at > start).then_some(())
     }
 
     fn blanks(&mut self) {

@@ -171,14 +171,19 @@ pub fn plain_length(text: &[u8]) -> Option<usize> {
 fn escapes_are_good(mut content: &[u8]) -> bool {
     while let Some(escape) = memchr(b'\\', content) {
         content = &content[escape..];
-        let length = match content.get(1) {
-            Some(b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't') => 2,
-            Some(b'u') if hex(content).is_some() => 6,
-            _ => return false,
-        };
+        let Some(length) = escape_length(content) else { return false };
         content = &content[length..];
     }
     true
+}
+
+/// The length of the escape that `text` begins with, by RFC 8259, section 7.
+pub fn escape_length(text: &[u8]) -> Option<usize> {
+    match text.get(1)? {
+        b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't' => Some(2),
+        b'u' => hex(text).map(|_| 6),
+        _ => None,
+    }
 }
 
 /// Whether a value may be the id of a request: a string, a number or null.
@@ -395,7 +400,8 @@ impl<'a> Scanner<'a> {
             .unwrap_or(self.bytes.len() - start);
         self.at += length;
         let text = &self.bytes[start..self.at];
-        let good = matches!(text, b"true" | b"false" | b"null") || is_number(text);
+        let good =
+            matches!(text, b"true" | b"false" | b"null") || number_length(text) == Some(length);
         good.then_some(Span { start, end: self.at })
     }
 
@@ -550,30 +556,27 @@ impl Strings {
     }
 }
 
-/// Number grammar of RFC 8259, section 6.
-fn is_number(text: &[u8]) -> bool {
-    let digits = |text: &[u8]| text.iter().take_while(|b| b.is_ascii_digit()).count();
-    let mut rest = text.strip_prefix(b"-").unwrap_or(text);
-    let whole = digits(rest);
-    if whole == 0 || (whole > 1 && rest[0] == b'0') {
-        return false;
+/// The length of the number that `text` begins with, by RFC 8259, section 6.
+pub fn number_length(text: &[u8]) -> Option<usize> {
+    let mut at = usize::from(text.first() == Some(&b'-'));
+    match text.get(at)? {
+        b'0' => at += 1,
+        _ => at += digits(&text[at..])?,
     }
-    rest = &rest[whole..];
-    if let Some(fraction) = rest.strip_prefix(b".") {
-        let length = digits(fraction);
-        if length == 0 {
-            return false;
-        }
-        rest = &fraction[length..];
+    if text.get(at) == Some(&b'.') {
+        at += 1 + digits(&text[at + 1..])?;
     }
-    if let [b'e' | b'E', exponent @ ..] = rest {
-        let exponent = match exponent {
-            [b'+' | b'-', digits @ ..] => digits,
-            digits => digits,
-        };
-        return !exponent.is_empty() && digits(exponent) == exponent.len();
+    if let Some(b'e' | b'E') = text.get(at) {
+        at += 1 + usize::from(matches!(text.get(at + 1), Some(b'+' | b'-')));
+        at += digits(&text[at..])?;
     }
-    rest.is_empty()
+    Some(at)
+}
+
+/// How many digits `text` begins with, if any.
+fn digits(text: &[u8]) -> Option<usize> {
+    let length = text.iter().take_while(|b| b.is_ascii_digit()).count();
+    (length > 0).then_some(length)
 }
 
 /// The open brackets, one bit each: any depth, and no recursion.
@@ -683,10 +686,10 @@ mod tests {
     #[test]
     fn numbers_follow_the_grammar() {
         for good in ["0", "-0", "10", "1.0", "-1.5e+10", "1E2", "12345678901234567890"] {
-            assert!(is_number(good.as_bytes()), "{good}");
+            assert_eq!(number_length(good.as_bytes()), Some(good.len()), "{good}");
         }
         for bad in ["", "-", "+1", "01", "1.", ".1", "1e", "1e+", "0x1", "NaN", "1 2", "--1"] {
-            assert!(!is_number(bad.as_bytes()), "{bad}");
+            assert_ne!(number_length(bad.as_bytes()), Some(bad.len()), "{bad}");
         }
     }
 

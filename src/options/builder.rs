@@ -24,9 +24,7 @@ impl Options {
 
     /// Set a variable of the server's environment.
     pub fn env(mut self, name: &str, value: &str) -> Result<Self> {
-        if name.contains('=') {
-            return Err(invalid("the name of a variable contains \"=\""));
-        }
+        check_name(name)?;
         let variable = Secret::joined(&[name, "=", value]);
         check_variable(&variable)?;
         self.env.push(variable);
@@ -35,9 +33,7 @@ impl Options {
 
     /// Do not hand a variable of the host down.
     pub fn env_remove(mut self, name: &str) -> Result<Self> {
-        if name.contains('=') {
-            return Err(invalid("the name of a variable contains \"=\""));
-        }
+        check_name(name)?;
         check_variable(name)?;
         self.env.push(Secret::new(name));
         Ok(self)
@@ -142,4 +138,11 @@ impl Options {
         self.set_int(key, i64::try_from(time.as_millis()).unwrap_or(i64::MAX))?;
         Ok(self)
     }
+}
+
+fn check_name(name: &str) -> Result<()> {
+    if name.contains('=') {
+        return Err(invalid("the name of a variable contains \"=\""));
+    }
+    Ok(())
 }

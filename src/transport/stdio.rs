@@ -277,6 +277,13 @@ impl Sink {
         self.keep(parts, parts.iter().map(|part| part.len()).sum())
     }
 
+    /// Begin to write what is kept, as [`Sink::resume`] does.
+    ///
+    /// `Closed`: the server has closed its stdin.
+    pub fn flush(&mut self) -> Result<Option<Writing<'static>>> {
+        if self.is_open() { Ok(self.resume()) } else { Err(closed()) }
+    }
+
     /// Begin to write what is kept. `None`: nothing is, or somebody writes.
     pub fn resume(&mut self) -> Option<Writing<'static>> {
         let fd = self.fd.as_ref().filter(|_| !self.is_writing)?;

@@ -4,6 +4,7 @@
 #ifndef CHECK_H
 #define CHECK_H
 
+#include <dirent.h>
 #include <errno.h>
 #include <leash.h>
 #include <poll.h>
@@ -200,6 +201,16 @@ static inline int readable(int fd, int timeout_ms) {
   int n = poll(&p, 1, timeout_ms);
   CHECK(n >= 0);
   return n == 1;
+}
+
+/* How many names a folder has, such as /proc/self/fd. */
+static inline int entries(const char *path) {
+  int n = 0;
+  DIR *dir = opendir(path);
+  CHECK(dir != NULL);
+  while (readdir(dir)) n++;
+  closedir(dir);
+  return n;
 }
 
 /* Until it is so; nothing announces it. */

@@ -1,7 +1,6 @@
 /* How connections end. */
 #include "check.h"
 
-#include <dirent.h>
 #include <sys/time.h>
 
 /* The end of stdout comes before the exit that caused it, and on a busy machine long enough
@@ -294,15 +293,6 @@ static void what_was_sent_arrives(char **server) {
 }
 
 /* ---- again and again */
-
-static int entries(const char *path) {
-  int n = 0;
-  DIR *dir = opendir(path);
-  CHECK(dir != NULL);
-  while (readdir(dir)) n++;
-  closedir(dir);
-  return n;
-}
 
 static void children(char *list, size_t size) {
   char path[64];

@@ -8,7 +8,6 @@
  * second works. */
 #include "check.h"
 
-#include <dirent.h>
 #include <dlfcn.h>
 #include <fcntl.h>
 #include <limits.h>
@@ -296,15 +295,6 @@ long syscall(long number, ...) {
 
 static char **server;
 static const char *url;
-
-static int entries(const char *path) {
-  int n = 0;
-  DIR *dir = opendir(path);
-  CHECK(dir != NULL);
-  while (readdir(dir)) n++;
-  closedir(dir);
-  return n;
-}
 
 /* A result that leash.h names, with a text; and no text tells the token. */
 static int told(int code) {

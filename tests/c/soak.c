@@ -4,7 +4,6 @@
  * however it ends. */
 #include "check.h"
 
-#include <dirent.h>
 
 #define THREADS 8
 #define SLOTS 64
@@ -250,15 +249,6 @@ static void *work(void *arg) {
   }
   for (int i = 0; i < OWNED; i++) end(&own[i], &seed);
   return NULL;
-}
-
-static int entries(const char *path) {
-  int n = 0;
-  DIR *dir = opendir(path);
-  CHECK(dir != NULL);
-  while (readdir(dir)) n++;
-  closedir(dir);
-  return n;
 }
 
 /* Resident memory, in KiB. */

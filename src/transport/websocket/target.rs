@@ -1,8 +1,7 @@
 //! Where to dial, and the way there.
 
 use std::io;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use http::header::{AUTHORIZATION, HOST, HeaderName, HeaderValue};
 use http::{Request, Response, Uri};
@@ -19,7 +18,6 @@ use crate::error::{Code, Error, Result};
 
 /// A server to dial, checked.
 pub struct Target {
-    label: String,
     progress: Arc<Progress>,
     host: String,
     port: u16,
@@ -37,29 +35,37 @@ struct Tls {
 /// How far a dial has come, for any thread to see.
 pub struct Progress {
     label: String,
-    stage: AtomicUsize,
+    stage: Mutex<Stage>,
 }
 
-/// The stages of a dial, each by what has not happened as long as it lasts.
-const LOOKUP: usize = 0;
-const CONNECT: usize = 1;
-const TLS: usize = 2;
-const UPGRADE: usize = 3;
-const MISSING: [&str; 4] = [
-    "its name was not looked up",
-    "it took no TCP connection",
-    "the TLS handshake was not finished",
-    "it did not answer the WebSocket upgrade",
-];
+#[derive(Clone, Copy)]
+enum Stage {
+    Lookup,
+    Connect,
+    Tls,
+    Upgrade,
+}
+
+impl Stage {
+    /// What has not happened as long as it lasts.
+    fn missing(self) -> &'static str {
+        match self {
+            Self::Lookup => "its name was not looked up",
+            Self::Connect => "it took no TCP connection",
+            Self::Tls => "the TLS handshake was not finished",
+            Self::Upgrade => "it did not answer the WebSocket upgrade",
+        }
+    }
+}
 
 impl Progress {
-    fn is_at(&self, stage: usize) {
-        self.stage.store(stage, Ordering::Relaxed);
+    fn is_at(&self, stage: Stage) {
+        *self.stage.lock().unwrap_or_else(PoisonError::into_inner) = stage;
     }
 
     /// The error of a dial that took too long.
     pub fn timed_out(&self) -> Error {
-        let missing = MISSING[self.stage.load(Ordering::Relaxed)];
+        let missing = self.stage.lock().unwrap_or_else(PoisonError::into_inner).missing();
         let text = format!("{} was not reached in time: {missing}", self.label);
         Error::new(Code::Timeout, text)
     }
@@ -110,14 +116,13 @@ impl Target {
             map.insert(AUTHORIZATION, secret(&format!("Bearer {token}"))?);
         }
         let limits = Limits::new(max_message);
-        let progress = Progress { label: label.clone(), stage: AtomicUsize::new(LOOKUP) };
-        let progress = Arc::new(progress);
-        Ok(Self { label, progress, host: plain_host, port, tls, request, limits })
+        let progress = Arc::new(Progress { label, stage: Mutex::new(Stage::Lookup) });
+        Ok(Self { progress, host: plain_host, port, tls, request, limits })
     }
 
     /// What texts may call the server: scheme, host and port.
     pub fn label(&self) -> &str {
-        &self.label
+        &self.progress.label
     }
 
     /// How far it is dialled.
@@ -129,23 +134,23 @@ impl Target {
     ///
     /// `Connect`: what failed, and why.
     pub async fn dial(&self) -> Result<Socket> {
-        let label = &self.label;
-        self.progress.is_at(LOOKUP);
+        let label = self.label();
+        self.progress.is_at(Stage::Lookup);
         let addresses = tcp::lookup(&self.host, self.port).await.map_err(|e| {
             Error::os(Code::Connect, format!("cannot look up the host of {label}"), &e)
         })?;
-        self.progress.is_at(CONNECT);
+        self.progress.is_at(Stage::Connect);
         let tcp = tcp::connect(addresses)
             .await
             .map_err(|e| Error::os(Code::Connect, format!("cannot connect to {label}"), &e))?;
         let stream = match &self.tls {
             None => Stream::from(tcp),
             Some(tls) => {
-                self.progress.is_at(TLS);
+                self.progress.is_at(Stage::Tls);
                 Stream::from(tls.connect(tcp).await.map_err(|e| self.lost(&e, "TLS handshake"))?)
             }
         };
-        self.progress.is_at(UPGRADE);
+        self.progress.is_at(Stage::Upgrade);
         let upgrade =
             client_async_with_config(self.request.clone(), stream, Some(self.limits.config()));
         let (web, response) = upgrade.await.map_err(|e| self.refused(e))?;
@@ -157,7 +162,7 @@ impl Target {
 
     /// The connection broke before the upgrade was done.
     fn lost(&self, e: &io::Error, during: &str) -> Error {
-        let label = &self.label;
+        let label = self.label();
         if let Some(tls) = tls::cause(e) {
             let has_certificate = self.tls.as_ref().is_some_and(|tls| tls.has_certificate);
             let reason = tls::reason(tls, has_certificate);
@@ -213,7 +218,7 @@ impl Target {
     }
 
     fn refusal(&self, why: &str) -> Error {
-        Error::new(Code::Connect, format!("{} refused the WebSocket: {why}", self.label))
+        Error::new(Code::Connect, format!("{} refused the WebSocket: {why}", self.label()))
     }
 }
 
