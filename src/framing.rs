@@ -1,6 +1,8 @@
 //! Where one message ends and the next begins. Bytes in any portions give the
 //! same messages, and no more than one message over the limit is ever held.
 
+use std::collections::TryReserveError;
+
 use memchr::memchr;
 
 use crate::error::{Code, Error, Result};
@@ -91,9 +93,17 @@ impl Decoder {
             self.buffer = Vec::new();
         }
         if self.buffer.capacity() - self.buffer.len() < CHUNK / 2 {
-            self.buffer.try_reserve(CHUNK).map_err(|_| no_memory())?;
+            self.grow().map_err(|_| no_memory())?;
         }
         Ok(&mut self.buffer)
+    }
+
+    fn grow(&mut self) -> std::result::Result<(), TryReserveError> {
+        if let Some(mut larger) = spare::large(self.buffer.capacity() * 2) {
+            larger.extend_from_slice(&self.buffer);
+            self.buffer = larger;
+        }
+        self.buffer.try_reserve(CHUNK)
     }
 
     /// The next whole piece, if it is there.

@@ -19,6 +19,7 @@ use tokio::runtime::{Builder, Handle};
 use tokio::sync::Notify;
 
 use crate::error::{Code, Error, Result};
+use crate::spare;
 use crate::sys::poller::Poller;
 use crate::sys::{self, Fd};
 
@@ -26,6 +27,9 @@ static RUNTIME: OnceCell<Runtime> = OnceCell::new();
 
 /// How long after the last thread of the host the runtime begins to read.
 pub const TICK: Duration = Duration::from_millis(10);
+
+/// Memory for a large message is kept this long, or twice.
+const SPARE_FOR: Duration = Duration::from_millis(500);
 
 /// A resolver may take minutes to fail; more names than this wait their turn,
 /// and their deadlines go on.
@@ -106,6 +110,7 @@ impl Runtime {
         };
         handle.spawn(listen(Arc::clone(&shared), ready));
         handle.spawn(tick(Arc::clone(&shared)));
+        spare::watch_by(watch_spare);
         thread::Builder::new()
             .name("leash-io".to_owned())
             .spawn(move || tokio.block_on(std::future::pending::<()>()))?;
@@ -197,6 +202,16 @@ async fn listen(shared: Arc<Shared>, ready: sys::Watched) {
         }
         tokio::task::yield_now().await;
     }
+}
+
+/// Free what was kept for large messages when there are none any more.
+fn watch_spare() {
+    let Some(runtime) = RUNTIME.get() else { return };
+    runtime.handle.spawn(async {
+        while !spare::forget() {
+            tokio::time::sleep(SPARE_FOR).await;
+        }
+    });
 }
 
 /// Tick for those that want it.

@@ -1,8 +1,13 @@
-//! Small buffers that a thread uses again and again, so that a call in the
-//! steady state asks the allocator for nothing.
+//! Buffers that are used again. Small ones by their thread, so that a call in
+//! the steady state asks the allocator for nothing; and one large one by the
+//! whole process.
+
+mod large;
 
 use std::cell::RefCell;
 use std::collections::TryReserveError;
+
+pub use large::{forget, large, watch_by};
 
 /// Most answers are shorter. A larger one would waste memory in a full queue.
 const SIZE: usize = 128;
@@ -26,12 +31,17 @@ pub fn copy(bytes: &[u8]) -> Result<Vec<u8>, TryReserveError> {
     Ok(buffer)
 }
 
-/// Keep `buffer` for the next copy, if it is one of ours.
+/// Keep `buffer` for another message, if it is of a size that is kept.
 pub fn keep(mut buffer: Vec<u8>) {
-    if buffer.capacity() != SIZE {
-        return;
-    }
     buffer.clear();
+    match buffer.capacity() {
+        SIZE => keep_small(buffer),
+        large::MIN..=large::MAX => large::keep(buffer),
+        _ => {}
+    }
+}
+
+fn keep_small(buffer: Vec<u8>) {
     // A thread that is ending keeps nothing.
     let _ = SPARE.try_with(|spare| {
         let mut spare = spare.borrow_mut();

@@ -99,6 +99,31 @@ fn a_deadline_holds_while_the_server_talks_without_end() {
 }
 
 #[test]
+fn a_large_call_stays_in_one_piece_while_others_send() {
+    run("a_large_call_stays_in_one_piece", &["sleep:100", "echo-loop"]);
+}
+
+#[test]
+fn a_large_call_waits_for_a_server_that_talks_first() {
+    run("a_large_call_to_a_server_that_talks", &["flood:3000:2000", "echo-loop"]);
+}
+
+#[test]
+fn a_large_call_that_was_given_up_goes_whole() {
+    run("a_large_call_is_finished_without_its_caller", &["sleep:1000", "echo-loop"]);
+}
+
+#[test]
+fn a_large_call_ends_with_its_connection() {
+    run("a_large_call_ends_with_its_connection", &["never-read"]);
+}
+
+#[test]
+fn a_large_call_ends_with_its_server() {
+    run("a_large_call_to_a_server_that_goes", &["sleep:100", "exit:3"]);
+}
+
+#[test]
 fn sixty_four_threads_get_their_own_answers() {
     run("many_threads_call_at_once", &["echo-loop"]);
 }

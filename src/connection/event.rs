@@ -199,7 +199,7 @@ impl Event {
         shared.state().check_open()?;
         outbox.check(&message)?;
         self.is_answered.store(true, Ordering::Relaxed);
-        let sent = shared.send(outbox, message, Haste::Now);
+        let sent = shared.send(outbox, message, Haste::Now).map(drop);
         self.is_answered.store(sent.is_ok(), Ordering::Relaxed);
         sent
     }

@@ -13,11 +13,12 @@ use std::time::{Duration, Instant};
 
 use super::handover::{Readable, StreamEnd};
 use super::shared::{End, Life, Shared, State};
+use super::upload::Upload;
 use crate::error::{Code, Error, Result};
 use crate::events::Room;
 use crate::message::Parsed;
 use crate::runtime::{Registration, Source};
-use crate::sys::io::{Woken, wait_readable};
+use crate::sys::io::{Want, Woken, wait};
 use crate::sys::park::Bell;
 use crate::transport::stdio::{Filled, Reader};
 
@@ -249,13 +250,14 @@ impl Drop for Lead<'_> {
 
 impl Shared {
     /// Sleep until `look` finds what the calling thread came for, and read
-    /// meanwhile, unless somebody else does. `look` is told whether the time
-    /// that it gave is over.
+    /// meanwhile, unless somebody else does, and write what is left of
+    /// `upload`. `look` is told whether the time that it gave is over.
     ///
     /// `Interrupted`: a signal handler ran.
     pub fn wait_for<T>(
         &self,
         mut lead: Lead<'_>,
+        mut upload: Option<Upload<'_>>,
         sleeper: Sleeper<'_>,
         mut look: impl FnMut(&mut State, bool) -> Look<T>,
     ) -> Result<T> {
@@ -304,7 +306,7 @@ impl Shared {
                 Step::Again => {}
                 Step::Sleep { until } => {
                     may_sleep = false;
-                    self.sleep(&lead, sleeper, until).inspect_err(|_| {
+                    self.sleep(&lead, &mut upload, sleeper, until).inspect_err(|_| {
                         self.update(|state| {
                             state.wakes_up(sleeper);
                             // It may have been chosen to lead just now.
@@ -316,13 +318,27 @@ impl Shared {
         }
     }
 
-    fn sleep(&self, lead: &Lead<'_>, sleeper: Sleeper<'_>, until: Option<Instant>) -> Result<()> {
+    fn sleep(
+        &self,
+        lead: &Lead<'_>,
+        upload: &mut Option<Upload<'_>>,
+        sleeper: Sleeper<'_>,
+        until: Option<Instant>,
+    ) -> Result<()> {
         let events = sleeper.wants_events.then_some(self.ready.as_fd());
-        let woken = wait_readable([Some(sleeper.bell.as_fd()), events, lead.descriptor()], until);
-        match woken.map_err(|e| no_sleep(&e))? {
-            Woken::Ready([is_rung, ..]) => {
+        let wants = [
+            Some(Want::Read(sleeper.bell.as_fd())),
+            events.map(Want::Read),
+            lead.descriptor().map(Want::Read),
+            upload.as_ref().and_then(Upload::descriptor).map(Want::Write),
+        ];
+        match wait(wants, until).map_err(|e| no_sleep(&e))? {
+            Woken::Ready([is_rung, _, _, has_room]) => {
                 if is_rung {
                     sleeper.bell.mute();
+                }
+                if let Some(upload) = upload.as_mut().filter(|_| has_room) {
+                    upload.write();
                 }
                 Ok(())
             }

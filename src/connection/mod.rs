@@ -10,6 +10,7 @@ mod outbox;
 #[cfg(feature = "websocket")]
 mod remote;
 mod shared;
+mod upload;
 mod wait;
 
 use std::os::fd::{AsFd, BorrowedFd};
@@ -28,6 +29,7 @@ use crate::sys::park::Bell;
 use lead::Lead;
 use outbox::Haste;
 use shared::{Call, End, Shared};
+use upload::Upload;
 
 pub use event::{Event, IntField, Kind, TextField};
 
@@ -137,16 +139,20 @@ impl Connection {
         limit: Option<Duration>,
         tag: i64,
     ) -> Result<CallId> {
-        self.request(method, params, tag, Answer::Queued { until: deadline(limit) })
+        let (id, _) =
+            self.request(method, params, tag, Answer::Queued { until: deadline(limit) })?;
+        Ok(id)
     }
 
-    fn request(
-        &self,
+    /// Send a request. What is left of a large one is the caller's to write, if
+    /// it waits for the answer.
+    fn request<'a>(
+        &'a self,
         method: &str,
-        params: Option<&[u8]>,
+        params: Option<&'a [u8]>,
         tag: i64,
         answer: Answer<'_, '_>,
-    ) -> Result<CallId> {
+    ) -> Result<(CallId, Option<Upload<'a>>)> {
         let params = params.map(Json::params).transpose()?;
         let protocol = self.shared.protocol;
         let is_initialize = method == "initialize";
@@ -170,7 +176,7 @@ impl Connection {
                 state.begin(call);
                 // Before the server can answer: the runtime need not wake up.
                 lead.try_take(&mut state);
-                Haste::Now
+                Haste::Awaited
             }
         };
         drop(state);
@@ -180,8 +186,8 @@ impl Connection {
         }
         match sent {
             // The call ended meanwhile, so its response is on its way.
-            Err(_) if !self.shared.state().forget(id) => Ok(id),
-            sent => sent.map(|()| id),
+            Err(_) if !self.shared.state().forget(id) => Ok((id, None)),
+            sent => sent.map(|upload| (id, upload)),
         }
     }
 
@@ -193,7 +199,7 @@ impl Connection {
         let message = Outgoing::notification(outbox.buffer(), protocol, method, params);
         outbox.check(&message)?;
         self.shared.state().check_open()?;
-        self.shared.send(outbox, message, Haste::Corked)
+        self.shared.send(outbox, message, Haste::Corked).map(drop)
     }
 
     /// Send what was corked.

@@ -8,7 +8,7 @@ use crate::message::Outgoing;
 use crate::options::Options;
 use crate::sys::Fd;
 use crate::trace::Trace;
-use crate::transport::stdio::{self, Writing};
+use crate::transport::stdio::{self, Rest, Writing};
 #[cfg(feature = "websocket")]
 use crate::transport::websocket;
 
@@ -31,6 +31,8 @@ pub struct Outbox {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Haste {
     Now,
+    /// Now, too, and whoever sends it waits for the answer.
+    Awaited,
     /// With the next ones, where the host asked for that.
     Corked,
 }
@@ -126,6 +128,20 @@ impl Outbox {
     /// Take back what was being written. Whether all of it went.
     pub fn wrote(&mut self, writing: Writing<'_>, written: io::Result<usize>) -> Result<bool> {
         self.sink.wrote(writing, written)
+    }
+
+    /// Some of the rest of a message was written.
+    pub fn wrote_some(&mut self, n: usize) {
+        if let Some(pipe) = self.sink.pipe() {
+            pipe.wrote_some(n);
+        }
+    }
+
+    /// Take back the rest of `message`.
+    pub fn end(&mut self, rest: Rest, message: &Outgoing<'_>) {
+        if let Some(pipe) = self.sink.pipe() {
+            pipe.end(rest, message.parts());
+        }
     }
 
     /// Whether some output waits for room, and not for a flush or for whoever
@@ -246,6 +262,14 @@ impl Sink {
             Self::Pipe(pipe) => pipe.close(),
             #[cfg(feature = "websocket")]
             Self::Messages(queue) => queue.close(),
+        }
+    }
+
+    fn pipe(&mut self) -> Option<&mut stdio::Sink> {
+        match self {
+            Self::Pipe(pipe) => Some(pipe),
+            #[cfg(feature = "websocket")]
+            Self::Messages(_) => None,
         }
     }
 

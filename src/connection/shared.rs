@@ -3,6 +3,7 @@
 //! Two locks, always taken in this order, and neither is held across a system
 //! call that can block: `outbox` (what goes out), `state` (everything else).
 
+use std::io;
 use std::ops::{Deref, DerefMut};
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -14,6 +15,7 @@ use super::deadlines::Deadlines;
 use super::handover::Reading;
 use super::lead::{Input, Spin};
 use super::outbox::{Haste, Outbox, Sink};
+use super::upload::{self, Upload};
 use crate::error::{Code, Error, Result};
 use crate::events::{Body, Closed, Event, Limits, Outcome, Queue, Text};
 use crate::framing::Piece;
@@ -353,19 +355,37 @@ impl Shared {
     /// Send a message, and let go of the send lock. It is free, too, while the
     /// kernel takes the message: what other threads send then is kept, and
     /// written by this one.
-    pub fn send(
-        &self,
-        mut outbox: MutexGuard<'_, Outbox>,
-        message: Outgoing<'_>,
+    ///
+    /// The rest of a large message that is awaited is the caller's to write.
+    pub fn send<'a>(
+        &'a self,
+        mut outbox: MutexGuard<'a, Outbox>,
+        message: Outgoing<'a>,
         haste: Haste,
-    ) -> Result<()> {
+    ) -> Result<Option<Upload<'a>>> {
         let (mut outbox, sent) = match outbox.send(&message, haste) {
-            Ok(Some(writing)) => self.write(outbox, writing),
+            Ok(Some(mut writing)) => {
+                drop(outbox);
+                let written = writing.write();
+                if haste == Haste::Awaited
+                    && let Some(rest) = writing.rest(&written, upload::MIN)
+                {
+                    drop(writing);
+                    return Ok(Some(Upload::new(self, message, rest)));
+                }
+                self.wrote(writing, written)
+            }
             begun => (outbox, begun.map(|_| true)),
         };
         outbox.recycle(message);
         self.release(outbox);
-        sent.map(drop)
+        sent.map(|_| None)
+    }
+
+    /// Write what others have added meanwhile, and let go of the send lock.
+    pub fn go_on(&self, outbox: MutexGuard<'_, Outbox>) {
+        let (outbox, _) = self.help(outbox, true);
+        self.release(outbox);
     }
 
     /// Send what was corked, and let go of the send lock.
@@ -394,16 +414,34 @@ impl Shared {
     /// send lock. Gives it back, and whether there was room for all of that.
     fn write<'a>(
         &'a self,
-        mut outbox: MutexGuard<'a, Outbox>,
+        outbox: MutexGuard<'a, Outbox>,
         writing: Writing<'_>,
     ) -> (MutexGuard<'a, Outbox>, Result<bool>) {
         drop(outbox);
         let written = writing.write();
-        outbox = self.outbox();
-        let mut is_all = match outbox.wrote(writing, written) {
-            Ok(is_all) => is_all,
-            Err(error) => return (outbox, Err(error)),
-        };
+        self.wrote(writing, written)
+    }
+
+    fn wrote(
+        &self,
+        writing: Writing<'_>,
+        written: io::Result<usize>,
+    ) -> (MutexGuard<'_, Outbox>, Result<bool>) {
+        let mut outbox = self.outbox();
+        match outbox.wrote(writing, written) {
+            Ok(is_all) => {
+                let (outbox, is_all) = self.help(outbox, is_all);
+                (outbox, Ok(is_all))
+            }
+            Err(error) => (outbox, Err(error)),
+        }
+    }
+
+    fn help<'a>(
+        &'a self,
+        mut outbox: MutexGuard<'a, Outbox>,
+        mut is_all: bool,
+    ) -> (MutexGuard<'a, Outbox>, bool) {
         for _ in 0..HELP_MAX {
             if !is_all {
                 break;
@@ -415,7 +453,7 @@ impl Shared {
             // That others' messages fail is told by the connection's end.
             is_all = outbox.wrote(writing, written).unwrap_or(false);
         }
-        (outbox, Ok(is_all))
+        (outbox, is_all)
     }
 
     /// Let go of the send lock after sending. What did not fit is the

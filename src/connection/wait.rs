@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use super::lead::{Eagerness, Lead, Look, Sleeper, interrupted, no_sleep};
 use super::shared::{Life, STALL_MAX, State, timeout};
+use super::upload::Upload;
 use super::{Answer, Connection, Event};
 use crate::error::{Code, Error, Result};
 use crate::events;
@@ -26,8 +27,11 @@ impl Connection {
         let is_glance = limit == Some(Duration::ZERO);
         let eagerness = if is_glance { Eagerness::Glance } else { Eagerness::Patient };
         let sleeper = Sleeper { bell: &bell, wants_events: true, eagerness };
-        let event =
-            self.shared.wait_for(Lead::none(&self.shared), sleeper, |state, is_late| {
+        let event = self.shared.wait_for(
+            Lead::none(&self.shared),
+            None,
+            sleeper,
+            |state, is_late| {
                 if self.shared.take_wake(state) {
                     let woken = Error::new(Code::Interrupted, "leash_wake was called");
                     return Look::Found(Err(woken));
@@ -42,7 +46,8 @@ impl Connection {
                     return Look::Found(Ok(None));
                 }
                 Look::Nothing { until: patience.end() }
-            })??;
+            },
+        )??;
         Ok(event.map(|event| self.event(event)))
     }
 
@@ -58,7 +63,7 @@ impl Connection {
         if let Some(event) = self.shared.update(|state| claim(state, id, &bell))? {
             return Ok(Some(self.event(event)));
         }
-        let event = self.answer(Lead::none(&self.shared), id, patience, &bell, |state| {
+        let event = self.answer(Lead::none(&self.shared), None, id, patience, &bell, |state| {
             if let Some(call) = state.calls.get_mut(id) {
                 call.waiter = None;
             }
@@ -81,9 +86,9 @@ impl Connection {
         let bell = park::parker().map_err(|e| no_sleep(&e))?;
         let mut lead = Lead::none(&self.shared);
         let awaited = Answer::Awaited { by: &bell, lead: &mut lead };
-        let id = self.request(method, params, 0, awaited)?;
+        let (id, upload) = self.request(method, params, 0, awaited)?;
         let mut cancel = None;
-        let answer = self.answer(lead, id, patience, &bell, |state| {
+        let answer = self.answer(lead, upload, id, patience, &bell, |state| {
             cancel = state.calls.end(id).filter(|call| !call.is_initialize).map(|_| id);
         });
         cancel.into_iter().for_each(|id| self.shared.tell_cancel(id));
@@ -98,6 +103,7 @@ impl Connection {
     fn answer(
         &self,
         lead: Lead<'_>,
+        upload: Option<Upload<'_>>,
         id: CallId,
         mut patience: Patience,
         bell: &Arc<Bell>,
@@ -106,9 +112,10 @@ impl Connection {
         let mut release = Some(release);
         let mut end = |state: &mut State| release.take().into_iter().for_each(|end| end(state));
         // The lead is there only right after the request.
-        let eagerness = if lead.leads() { Eagerness::Spin } else { Eagerness::Patient };
+        let is_soon = lead.leads() && upload.is_none();
+        let eagerness = if is_soon { Eagerness::Spin } else { Eagerness::Patient };
         let sleeper = Sleeper { bell, wants_events: false, eagerness };
-        let slept = self.shared.wait_for(lead, sleeper, |state, is_late| {
+        let slept = self.shared.wait_for(lead, upload, sleeper, |state, is_late| {
             if let Some(event) = state.take_answer(id) {
                 return Look::Found(Ok(Some(event)));
             }

@@ -8,12 +8,21 @@ use std::time::{Duration, Instant};
 /// What ended a wait for `N` descriptors.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Woken<const N: usize> {
-    /// Some are readable, or have ended: these.
+    /// Some can be used, or have ended: these.
     Ready([bool; N]),
     /// The deadline passed.
     Timeout,
     /// A signal handler ran.
     Signal,
+}
+
+/// What a descriptor is waited for.
+#[derive(Clone, Copy, Debug)]
+pub enum Want<'a> {
+    /// Something to read, or the end.
+    Read(BorrowedFd<'a>),
+    /// Room to write, or that nobody reads any more.
+    Write(BorrowedFd<'a>),
 }
 
 /// Sleep in poll(2) until one of `fds` is readable (or has ended), `deadline`
@@ -22,11 +31,22 @@ pub fn wait_readable<const N: usize>(
     fds: [Option<BorrowedFd<'_>>; N],
     deadline: Option<Instant>,
 ) -> io::Result<Woken<N>> {
-    let mut set = fds.map(|fd| libc::pollfd {
-        // poll(2) passes over negative numbers.
-        fd: fd.map_or(-1, |fd| fd.as_raw_fd()),
-        events: libc::POLLIN,
-        revents: 0,
+    wait(fds.map(|fd| fd.map(Want::Read)), deadline)
+}
+
+/// The same, until one of them can be used for what is wanted.
+pub fn wait<const N: usize>(
+    wants: [Option<Want<'_>>; N],
+    deadline: Option<Instant>,
+) -> io::Result<Woken<N>> {
+    let mut set = wants.map(|want| {
+        let (fd, events) = match want {
+            Some(Want::Read(fd)) => (fd.as_raw_fd(), libc::POLLIN),
+            Some(Want::Write(fd)) => (fd.as_raw_fd(), libc::POLLOUT),
+            // poll(2) passes over negative numbers.
+            None => (-1, 0),
+        };
+        libc::pollfd { fd, events, revents: 0 }
     });
     loop {
         // SAFETY: the set has N entries, and the descriptors are borrowed.

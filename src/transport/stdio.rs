@@ -9,6 +9,7 @@ use tokio::io::Interest;
 
 use crate::error::{Code, Error, Result};
 use crate::framing::{Decoder, Piece};
+use crate::spare;
 use crate::sys::{self, Fd, Watched};
 use crate::trace::Trace;
 
@@ -196,6 +197,16 @@ enum What<'a> {
     Chunk(Chunk),
 }
 
+/// The part of a message that is not written yet; its bytes stay where they
+/// are. It goes back to the sink, too ([`Sink::end`]).
+pub struct Rest {
+    fd: Arc<Fd>,
+    written: usize,
+    room: Vec<u8>,
+    /// Whether the server has closed its stdin.
+    is_broken: bool,
+}
+
 /// Small messages share chunks of this size.
 const CHUNK: usize = 16 * 1024;
 
@@ -204,14 +215,64 @@ impl Writing<'_> {
     pub fn write(&self) -> io::Result<usize> {
         match &self.what {
             // Most messages are in one piece.
-            What::Message([whole, [], []], _) => {
-                sys::io::write_quietly(&*self.fd, &[IoSlice::new(whole)])
-            }
-            What::Message(parts, _) => sys::io::write_quietly(&*self.fd, &parts.map(IoSlice::new)),
+            What::Message([whole, [], []], _) => write(&self.fd, &[IoSlice::new(whole)]),
+            What::Message(parts, _) => write(&self.fd, &parts.map(IoSlice::new)),
             What::Chunk(Chunk { bytes, written }) => {
-                sys::io::write_quietly(&*self.fd, &[IoSlice::new(&bytes[*written..])])
+                write(&self.fd, &[IoSlice::new(&bytes[*written..])])
             }
         }
+    }
+
+    /// Leave the rest of a message to the caller, if at least `min` bytes of it
+    /// are not `written`.
+    pub fn rest(&mut self, written: &io::Result<usize>, min: usize) -> Option<Rest> {
+        let (What::Message(parts, room), Ok(written)) = (&mut self.what, written) else {
+            return None;
+        };
+        let is_long = length(*parts) - written >= min;
+        is_long.then(|| Rest {
+            fd: Arc::clone(&self.fd),
+            written: *written,
+            room: std::mem::take(room),
+            is_broken: false,
+        })
+    }
+}
+
+/// Write as much as fits, which may be nothing.
+fn write(fd: &Arc<Fd>, parts: &[IoSlice<'_>]) -> io::Result<usize> {
+    match sys::io::write_quietly(&**fd, parts) {
+        Err(e) if e.kind() == io::ErrorKind::WouldBlock => Ok(0),
+        written => written,
+    }
+}
+
+impl Rest {
+    /// Write as much as fits of the message in these `parts`. How much has been
+    /// written just now; 0 when the server has closed its stdin, too. Never
+    /// blocks.
+    pub fn write(&mut self, parts: [&[u8]; 3]) -> usize {
+        let written = write(&self.fd, &behind(parts, self.written).map(IoSlice::new));
+        self.is_broken = written.is_err();
+        let n = written.unwrap_or(0);
+        self.written += n;
+        n
+    }
+
+    /// How much has been written.
+    pub fn written(&self) -> usize {
+        self.written
+    }
+
+    /// Whether there is nothing more to do: all is written, or never will be.
+    pub fn is_over(&self, parts: [&[u8]; 3]) -> bool {
+        self.is_broken || self.written == length(parts)
+    }
+}
+
+impl AsFd for Rest {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
     }
 }
 
@@ -254,15 +315,12 @@ impl Sink {
     /// `NoMemory`: nothing was sent. `Closed`: the server has closed its stdin.
     pub fn send<'a>(&mut self, parts: [&'a [u8]; 3]) -> Result<Option<Writing<'a>>> {
         let Some(fd) = &self.fd else { return Err(closed()) };
-        let length = parts.iter().map(|part| part.len()).sum();
+        let length = length(parts);
         if self.unsent > 0 {
             return self.keep(parts, length).map(|()| None);
         }
         // The memory for the rest must be certain before the first byte goes.
-        let mut room = Vec::new();
-        if length > CHUNK {
-            room.try_reserve_exact(length).map_err(|_| no_memory())?;
-        }
+        let room = if length > CHUNK { room(length)? } else { Vec::new() };
         self.pipe.fit(fd, length);
         self.unsent = length;
         self.is_writing = true;
@@ -274,7 +332,7 @@ impl Sink {
         if self.fd.is_none() {
             return Err(closed());
         }
-        self.keep(parts, parts.iter().map(|part| part.len()).sum())
+        self.keep(parts, length(parts))
     }
 
     /// Begin to write what is kept, as [`Sink::resume`] does.
@@ -300,7 +358,6 @@ impl Sink {
         let n = match written {
             _ if self.fd.is_none() => return Err(closed()),
             Ok(n) => n,
-            Err(e) if e.kind() == io::ErrorKind::WouldBlock => 0,
             Err(_) => {
                 self.close();
                 return Err(closed());
@@ -309,18 +366,40 @@ impl Sink {
         self.unsent -= n;
         let rest = match writing.what {
             What::Message(parts, mut bytes) => {
-                if n < parts.iter().map(|part| part.len()).sum() {
-                    append(&mut bytes, parts, n);
-                }
+                append(&mut bytes, behind(parts, n));
                 Chunk { bytes, written: 0 }
             }
             What::Chunk(Chunk { bytes, written }) => Chunk { bytes, written: written + n },
         };
         let is_all = rest.written == rest.bytes.len();
-        if !is_all {
+        if is_all {
+            spare::keep(rest.bytes);
+        } else {
             self.backlog.push_front(rest);
         }
         Ok(is_all)
+    }
+
+    /// Some of the rest of a message was written.
+    pub fn wrote_some(&mut self, n: usize) {
+        // Nothing is unsent any more where it was closed.
+        self.unsent = self.unsent.saturating_sub(n);
+    }
+
+    /// Take back the rest of a message in these `parts`, and keep what of it is
+    /// not written.
+    pub fn end(&mut self, rest: Rest, parts: [&[u8]; 3]) {
+        let Rest { written, room: mut bytes, is_broken, .. } = rest;
+        self.is_writing = false;
+        if is_broken {
+            return self.close();
+        }
+        if self.is_open() && written < length(parts) {
+            append(&mut bytes, behind(parts, written));
+            self.backlog.push_front(Chunk { bytes, written: 0 });
+        } else {
+            spare::keep(bytes);
+        }
     }
 
     /// Close stdin; what was not written is gone.
@@ -333,11 +412,10 @@ impl Sink {
     fn keep(&mut self, parts: [&[u8]; 3], length: usize) -> Result<()> {
         let fits = |chunk: &&mut Chunk| chunk.bytes.capacity() - chunk.bytes.len() >= length;
         if let Some(chunk) = self.backlog.back_mut().filter(fits) {
-            append(&mut chunk.bytes, parts, 0);
+            append(&mut chunk.bytes, parts);
         } else {
-            let mut bytes = Vec::new();
-            bytes.try_reserve_exact(length.max(CHUNK)).map_err(|_| no_memory())?;
-            append(&mut bytes, parts, 0);
+            let mut bytes = room(length.max(CHUNK))?;
+            append(&mut bytes, parts);
             self.backlog.push_back(Chunk { bytes, written: 0 });
         }
         self.unsent += length;
@@ -345,12 +423,28 @@ impl Sink {
     }
 }
 
-fn append(chunk: &mut Vec<u8>, parts: [&[u8]; 3], mut skip: usize) {
-    for part in parts {
-        let from = skip.min(part.len());
-        chunk.extend_from_slice(&part[from..]);
-        skip -= from;
-    }
+/// Memory for `length` bytes.
+fn room(length: usize) -> Result<Vec<u8>> {
+    let mut room = spare::large(length).unwrap_or_default();
+    room.try_reserve_exact(length).map_err(|_| no_memory())?;
+    Ok(room)
+}
+
+fn length(parts: [&[u8]; 3]) -> usize {
+    parts.iter().map(|part| part.len()).sum()
+}
+
+/// What comes behind the first `skipped` bytes.
+fn behind(parts: [&[u8]; 3], mut skipped: usize) -> [&[u8]; 3] {
+    parts.map(|part| {
+        let from = skipped.min(part.len());
+        skipped -= from;
+        &part[from..]
+    })
+}
+
+fn append(chunk: &mut Vec<u8>, parts: [&[u8]; 3]) {
+    parts.iter().for_each(|part| chunk.extend_from_slice(part));
 }
 
 fn closed() -> Error {

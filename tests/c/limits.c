@@ -338,6 +338,102 @@ static void a_deadline_holds_amid_a_flood(char **server) {
   leash_free(c);
 }
 
+/* ---- large requests: what the pipe has no room for is written while their caller waits */
+
+#define LARGE (4 * MIB)
+
+/* An array with one string. */
+static char *large_params(void) {
+  char *params = (char *)malloc(LARGE + 1);
+  CHECK(params != NULL);
+  memset(params, 'x', LARGE);
+  memcpy(params, "[\"", 2);
+  memcpy(params + LARGE - 2, "\"]", 3);
+  return params;
+}
+
+static void *tell_often(void *arg) {
+  for (int i = 0; i < 200; i++)
+    CHECK_INT(leash_notify((leash_conn *)arg, "tell", "[1]", LEASH_NUL), 0);
+  return NULL;
+}
+
+static void large_echo(leash_conn *c, const char *params) {
+  leash_event *e = call(c, "echo", params);
+  CHECK(strcmp(json(e), params) == 0);
+  leash_event_free(e);
+}
+
+/* What other threads send meanwhile does not come in between. */
+static void a_large_call_stays_in_one_piece(char **server) {
+  leash_conn *c = start(server, NULL);
+  char *params = large_params();
+  pthread_t teller = thread(tell_often, c);
+  large_echo(c, params);
+  join(teller);
+  large_echo(c, params);
+  leash_event_free(call(c, "echo", "[1]"));
+  free(params);
+  finish(c);
+}
+
+/* The server talks before it reads: both ways at once. */
+static void a_large_call_to_a_server_that_talks(char **server) {
+  leash_conn *c = start(server, NULL);
+  char *params = large_params();
+  large_echo(c, params);
+  SKIP(c, LEASH_EVENT_OPEN);
+  for (int i = 0; i < 3000; i++) SKIP(c, LEASH_EVENT_NOTIFY);
+  free(params);
+  finish(c);
+}
+
+/* The caller gives up in the middle. The message goes whole all the same: there is no way to
+ * take back half of one. */
+static void a_large_call_is_finished_without_its_caller(char **server) {
+  leash_conn *c = start(server, NULL);
+  char *params = large_params();
+  leash_event *e = NULL;
+  CHECK_FAILS(leash_call(c, "echo", params, LEASH_NUL, 200, &e), LEASH_E_TIMEOUT);
+  memset(params, '!', LARGE); /* it is the host's again */
+  leash_event_free(call(c, "echo", "[1]"));
+  SKIP(c, LEASH_EVENT_OPEN);
+  e = NEXT(c, LEASH_EVENT_NOISE);
+  CHECK_HAS(text(e), "\"id\":1,\"result\":[\"xxxx");
+  leash_event_free(e);
+  free(params);
+  finish(c);
+}
+
+static leash_conn *stuck;
+
+static void *call_stuck(void *arg) {
+  leash_event *e = NULL;
+  CHECK_FAILS(leash_call(stuck, "echo", (const char *)arg, LEASH_NUL, LONG, &e), LEASH_E_CLOSED);
+  return NULL;
+}
+
+static void a_large_call_ends_with_its_connection(char **server) {
+  stuck = start_with(server, LEASH_OPT_EXIT_AFTER, 100);
+  char *params = large_params();
+  pthread_t caller = thread(call_stuck, params);
+  EVENTUALLY(leash_conn_int(stuck, LEASH_INT_PENDING) == 1);
+  CHECK_INT(leash_close(stuck, LONG), 0);
+  join(caller);
+  leash_free(stuck);
+  free(params);
+}
+
+static void a_large_call_to_a_server_that_goes(char **server) {
+  leash_conn *c = start(server, NULL);
+  char *params = large_params();
+  leash_event *e = NULL;
+  CHECK_FAILS(leash_call(c, "echo", params, LEASH_NUL, LONG, &e), LEASH_E_CLOSED);
+  leash_event_free(closed(c));
+  leash_free(c);
+  free(params);
+}
+
 /* ---- many threads */
 
 #define THREADS 64
@@ -379,6 +475,11 @@ static const struct scenario all[] = {
   SCENARIO(a_close_amid_a_flood),
   SCENARIO(a_peer_that_only_asks),
   SCENARIO(a_deadline_holds_amid_a_flood),
+  SCENARIO(a_large_call_stays_in_one_piece),
+  SCENARIO(a_large_call_to_a_server_that_talks),
+  SCENARIO(a_large_call_is_finished_without_its_caller),
+  SCENARIO(a_large_call_ends_with_its_connection),
+  SCENARIO(a_large_call_to_a_server_that_goes),
   SCENARIO(many_threads_call_at_once),
 };
 MAIN(all)

@@ -1,0 +1,61 @@
+//! The rest of a large request whose sender waits for the answer. It stays
+//! where the host has it, and the waiting thread writes it as there is room: no
+//! copy is made, and the runtime need not wake up.
+
+use std::os::fd::{AsFd, BorrowedFd};
+use std::sync::MutexGuard;
+
+use super::outbox::Outbox;
+use super::shared::Shared;
+use crate::message::Outgoing;
+use crate::transport::stdio::Rest;
+
+/// A shorter rest is not worth it.
+pub(super) const MIN: usize = 256 * 1024;
+
+/// The right to write. Dropping it leaves what is not written to the runtime.
+pub(super) struct Upload<'a> {
+    shared: &'a Shared,
+    message: Outgoing<'a>,
+    /// `None`: nothing is left.
+    rest: Option<Rest>,
+}
+
+impl<'a> Upload<'a> {
+    /// The `rest` of a message of which a part was written.
+    pub fn new(shared: &'a Shared, message: Outgoing<'a>, rest: Rest) -> Self {
+        shared.outbox().wrote_some(rest.written());
+        Self { shared, message, rest: Some(rest) }
+    }
+
+    /// Write as much as fits. Never blocks.
+    pub fn write(&mut self) {
+        let Some(rest) = &mut self.rest else { return };
+        let written = rest.write(self.message.parts());
+        let mut outbox = self.shared.outbox();
+        outbox.wrote_some(written);
+        if rest.is_over(self.message.parts()) {
+            self.end(outbox);
+        }
+    }
+
+    /// Where there will be room, as long as something is left.
+    pub fn descriptor(&self) -> Option<BorrowedFd<'_>> {
+        self.rest.as_ref().map(|rest| rest.as_fd())
+    }
+
+    fn end(&mut self, mut outbox: MutexGuard<'a, Outbox>) {
+        if let Some(rest) = self.rest.take() {
+            outbox.end(rest, &self.message);
+            self.shared.go_on(outbox);
+        }
+    }
+}
+
+impl Drop for Upload<'_> {
+    fn drop(&mut self) {
+        if self.rest.is_some() {
+            self.end(self.shared.outbox());
+        }
+    }
+}
