@@ -5,6 +5,7 @@
 //! and the ends of its strings, so that its own end is certain. What is inside
 //! a payload is the affair of the host's parser.
 
+mod blocks;
 mod check;
 mod scan;
 mod write;

@@ -1,10 +1,13 @@
 //! Finding the parts of a message without building JSON values.
 
 use std::borrow::Cow;
+use std::mem;
 use std::ops::Range;
 
 use memchr::{memchr, memchr2};
-use wide::{u8x16, u8x64};
+use wide::u8x16;
+
+use super::blocks::{self, BLOCK, Block, Strings};
 
 /// Where a part is: `bytes[start..end]`. Inside a frame there is always a byte
 /// at `end`: a value is followed by a comma, a brace or white space, and the
@@ -373,6 +376,7 @@ impl<'a> Scanner<'a> {
     }
 
     /// The object or array ahead, by its brackets and strings alone.
+    #[inline(never)]
     fn nested(&mut self) -> Option<Span> {
         let start = self.at;
         let mut open = Brackets::default();
@@ -399,9 +403,7 @@ impl<'a> Scanner<'a> {
             .position(|b| matches!(b, b',' | b'}' | b']' | b' ' | b'\t' | b'\r' | b'\n'))
             .unwrap_or(self.bytes.len() - start);
         self.at += length;
-        let text = &self.bytes[start..self.at];
-        let good =
-            matches!(text, b"true" | b"false" | b"null") || number_length(text) == Some(length);
+        let good = scalar_length(&self.bytes[start..self.at]) == Some(length);
         good.then_some(Span { start, end: self.at })
     }
 
@@ -464,95 +466,34 @@ fn quote_or_backslash(text: &[u8]) -> Option<usize> {
 
 /// The place behind the bracket that closes the last of the `open` ones; `from`
 /// is outside of strings.
+#[inline(always)]
 fn nested_end(bytes: &[u8], from: usize, mut open: Brackets) -> Option<usize> {
     let mut strings = Strings::default();
-    for (index, block) in bytes[from..].chunks(BLOCK).enumerate() {
-        let start = from + index * BLOCK;
-        let marks = Marks::of(block);
-        let mut brackets = marks.brackets & !strings.inside(marks.quotes, marks.backslashes);
+    let mut padded = [0; BLOCK];
+    let mut at = from;
+    while at < bytes.len() {
+        let text = blocks::first(&bytes[at..], &mut padded);
+        let block = Block::new(text);
+        let mut brackets = block.brackets() & !strings.quoted(block).inside;
         while brackets != 0 {
-            let at = start + brackets.trailing_zeros() as usize;
-            if open.follow(bytes[at])? {
-                return Some(at + 1);
+            let place = brackets.trailing_zeros() as usize;
+            if open.follow(text[place])? {
+                return Some(at + place + 1);
             }
             brackets &= brackets - 1;
         }
+        at += BLOCK;
     }
     None
 }
 
-/// As many bytes as one word has bits.
-const BLOCK: usize = 64;
-
-/// Where in a block something is: bit n for byte n.
-struct Marks {
-    quotes: u64,
-    backslashes: u64,
-    brackets: u64,
-}
-
-impl Marks {
-    fn of(block: &[u8]) -> Self {
-        let mut padded = [b' '; BLOCK];
-        let whole = match block.try_into() {
-            Ok(whole) => whole,
-            Err(_) => {
-                padded[..block.len()].copy_from_slice(block);
-                padded
-            }
-        };
-        let bytes = u8x64::new(whole);
-        let equal = |byte: u8| bytes.simd_eq(u8x64::splat(byte)).to_bitmask();
-        // One bit tells each brace from its bracket.
-        let folded = bytes | u8x64::splat(0x20);
-        let open_or_close = folded.simd_eq(u8x64::splat(b'{')) | folded.simd_eq(u8x64::splat(b'}'));
-        Self {
-            quotes: equal(b'"'),
-            backslashes: equal(b'\\'),
-            brackets: open_or_close.to_bitmask(),
-        }
-    }
-}
-
-/// Whether the scan is inside of a string, from block to block.
-#[derive(Default)]
-struct Strings {
-    is_inside: bool,
-    is_escaped: bool,
-}
-
-impl Strings {
-    /// The bytes of a block that are inside of strings, or open one.
-    fn inside(&mut self, quotes: u64, backslashes: u64) -> u64 {
-        let quotes = quotes & !self.escaped(backslashes);
-        // Each bit becomes the parity of the quotes up to it.
-        let mut inside = quotes;
-        for shift in [1, 2, 4, 8, 16, 32] {
-            inside ^= inside << shift;
-        }
-        if self.is_inside {
-            inside = !inside;
-        }
-        self.is_inside = inside >> 63 == 1;
-        inside
-    }
-
-    /// The bytes behind a backslash that counts. Outside of strings there is
-    /// none in good JSON, and in bad JSON it does not matter.
-    fn escaped(&mut self, mut backslashes: u64) -> u64 {
-        let mut escaped = u64::from(std::mem::take(&mut self.is_escaped));
-        backslashes &= !escaped;
-        while backslashes != 0 {
-            let at = backslashes.trailing_zeros();
-            if at == 63 {
-                self.is_escaped = true;
-                break;
-            }
-            escaped |= 2 << at;
-            // The one behind it is plain, also when it is a backslash.
-            backslashes &= !(3 << at);
-        }
-        escaped
+/// The length of the number, true, false or null that `text` begins with.
+fn scalar_length(text: &[u8]) -> Option<usize> {
+    match text.first()? {
+        b't' => text.starts_with(b"true").then_some(4),
+        b'f' => text.starts_with(b"false").then_some(5),
+        b'n' => text.starts_with(b"null").then_some(4),
+        _ => number_length(text),
     }
 }
 
@@ -580,45 +521,66 @@ fn digits(text: &[u8]) -> Option<usize> {
 }
 
 /// The open brackets, one bit each: any depth, and no recursion.
-#[derive(Default)]
 struct Brackets {
-    depth: usize,
-    /// The innermost 64.
+    /// The innermost ones, the last in the lowest bit, behind a bit that is
+    /// always set. Without any it is alone.
     near: u64,
-    /// The others, in groups of 64.
+    /// The others, in groups as full as they can be.
     far: Vec<u64>,
+}
+
+impl Default for Brackets {
+    fn default() -> Self {
+        Self { near: 1, far: Vec::new() }
+    }
 }
 
 impl Brackets {
     /// Go through one bracket. Whether it closed the first one; `None`: it
     /// closes none, or one of the other kind.
+    #[inline(always)]
     fn follow(&mut self, bracket: u8) -> Option<bool> {
-        match bracket {
-            b'{' | b'[' => self.push(bracket == b'{'),
-            _ if self.pop()? != (bracket == b'}') => return None,
-            _ => {}
+        // The bits in which they differ: [ is 5B, ] is 5D, { is 7B, } is 7D.
+        let is_object = u64::from(bracket >> 5 & 1);
+        if bracket & 2 != 0 {
+            self.push(is_object);
+            return Some(false);
         }
-        Some(self.depth == 0)
+        (self.pop()? == is_object).then(|| self.is_empty())
     }
 
-    fn push(&mut self, object: bool) {
-        if self.depth > 0 && self.depth.is_multiple_of(64) {
-            self.far.push(self.near);
-        }
-        self.near = self.near << 1 | u64::from(object);
-        self.depth += 1;
+    fn is_empty(&self) -> bool {
+        self.near == 1
     }
 
-    /// Whether the innermost one is an object.
-    fn pop(&mut self) -> Option<bool> {
-        self.depth = self.depth.checked_sub(1)?;
-        let object = self.near & 1 == 1;
+    #[inline(always)]
+    fn push(&mut self, is_object: u64) {
+        if self.near >> 63 == 1 {
+            // By value, or a compiler keeps all of `self` in memory.
+            self.far = with(mem::take(&mut self.far), self.near);
+            self.near = 1;
+        }
+        self.near = self.near << 1 | is_object;
+    }
+
+    #[inline(always)]
+    fn pop(&mut self) -> Option<u64> {
+        if self.is_empty() {
+            return None;
+        }
+        let is_object = self.near & 1;
         self.near >>= 1;
-        if self.depth > 0 && self.depth.is_multiple_of(64) {
-            self.near = self.far.pop()?;
+        if self.near == 1 {
+            self.near = self.far.pop().unwrap_or(1);
         }
-        Some(object)
+        Some(is_object)
     }
+}
+
+#[cold]
+fn with(mut far: Vec<u64>, near: u64) -> Vec<u64> {
+    far.push(near);
+    far
 }
 
 #[cfg(test)]
@@ -629,7 +591,7 @@ mod tests {
     fn brackets_remember_their_kind_at_any_depth() {
         for depth in [1, 63, 64, 65, 127, 128, 129, 1000] {
             let mut open = Brackets::default();
-            let kind = |n: usize| n.is_multiple_of(3);
+            let kind = |n: usize| u64::from(n.is_multiple_of(3));
             (0..depth).for_each(|n| open.push(kind(n)));
             assert!((0..depth).rev().all(|n| open.pop() == Some(kind(n))), "{depth}");
             assert_eq!(open.pop(), None);
