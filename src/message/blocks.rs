@@ -32,11 +32,28 @@ impl Block {
         self.0.simd_eq(u8x64::splat(byte)).to_bitmask()
     }
 
+    #[inline(always)]
+    pub fn is_ascii(self) -> bool {
+        // A vector has any where it has the highest bit of a byte.
+        !self.0.any()
+    }
+
+    #[inline(always)]
+    pub fn controls(self) -> u64 {
+        self.0.min(u8x64::splat(0x1F)).simd_eq(self.0).to_bitmask()
+    }
+
     /// The brackets of both kinds.
     #[inline(always)]
     pub fn brackets(self) -> u64 {
         let folded = self.folded();
         (folded.simd_eq(u8x64::splat(b'{')) | folded.simd_eq(u8x64::splat(b'}'))).to_bitmask()
+    }
+
+    /// Those of them that open one.
+    #[inline(always)]
+    pub fn opens(self) -> u64 {
+        Self(self.folded()).equal(b'{')
     }
 
     /// One bit tells each brace from its bracket.
@@ -50,11 +67,11 @@ impl Block {
 #[derive(Default)]
 pub struct Strings {
     is_inside: bool,
-    is_escaped: bool,
+    /// Whether the block before ended in a backslash that counts.
+    pub is_escaped: bool,
 }
 
 /// The strings of a block.
-#[allow(dead_code, reason = "the check of the host's JSON will read all of it")]
 pub struct Quoted {
     /// What is inside, or opens one: all but the quotes that close.
     pub inside: u64,
@@ -128,7 +145,10 @@ mod tests {
             let block = Block::new(&[byte; BLOCK]);
             let all = |found: bool| if found { !0 } else { 0 };
             assert_eq!(block.equal(b':'), all(byte == b':'));
+            assert_eq!(block.controls(), all(byte < b' '));
             assert_eq!(block.brackets(), all(b"[]{}".contains(&byte)));
+            assert_eq!(block.opens(), all(b"[{".contains(&byte)));
+            assert_eq!(block.is_ascii(), byte.is_ascii());
         }
     }
 }

@@ -1,10 +1,10 @@
 //! JSON that the host hands us. Unlike what a peer sends, all of it is checked:
 //! the host shall hear of a mistake at once, and from us.
 
-use memchr::memchr2;
 use serde::de::IgnoredAny;
 
-use super::scan;
+use super::blocks::{self, BLOCK, Block, Quoted, Strings};
+use super::scan::{self, Brackets, TINY};
 use crate::error::{Code, Error, Result};
 
 /// A JSON text (RFC 8259).
@@ -27,25 +27,26 @@ impl<'a> Json<'a> {
 
     /// Check any value, the `what` of a message.
     pub fn value(text: &'a [u8], what: &str) -> Result<Self> {
-        match Checker::run(text) {
-            Some(has_breaks) if scan::is_text(text) => Ok(Self { text, has_breaks }),
-            _ => Self::value_slowly(text, what),
+        let has_breaks = if text.len() < TINY { check_tiny(text) } else { Checker::run(text) };
+        match has_breaks {
+            Some(has_breaks) => Ok(Self { text, has_breaks }),
+            None => Self::value_slowly(text, what),
         }
     }
 
-    /// The same by serde_json, which says what is wrong, and knows any depth.
+    /// The same by serde_json alone, which says what is wrong.
     #[cold]
     fn value_slowly(text: &'a [u8], what: &str) -> Result<Self> {
-        let utf8 = std::str::from_utf8(text)
-            .map_err(|_| Error::new(Code::Invalid, format!("{what} is not UTF-8")))?;
-        if utf8.trim_ascii().is_empty() {
+        if std::str::from_utf8(text).is_err() {
+            return Err(Error::new(Code::Invalid, format!("{what} is not UTF-8")));
+        }
+        if text.trim_ascii().is_empty() {
             let help = "is empty; pass NULL to leave it out";
             return Err(Error::new(Code::Invalid, format!("{what} {help}")));
         }
         // Its errors name a place and a rule, never the text.
-        serde_json::from_str::<IgnoredAny>(utf8)
-            .map_err(|e| Error::new(Code::Invalid, format!("{what} is not JSON: {e}")))?;
-        Ok(Self { text, has_breaks: memchr2(b'\r', b'\n', text).is_some() })
+        ignore(text).map_err(|e| Error::new(Code::Invalid, format!("{what} is not JSON: {e}")))?;
+        Ok(Self { text, has_breaks: has_breaks(text) })
     }
 
     /// Its text.
@@ -59,152 +60,244 @@ impl<'a> Json<'a> {
     }
 }
 
-/// Checks the grammar of RFC 8259 in one pass, down to 64 levels.
-struct Checker<'a> {
-    text: &'a [u8],
-    at: usize,
-    depth: u32,
-    /// Whether each open bracket is an object's, the innermost in the lowest bit.
-    objects: u64,
-    has_breaks: bool,
+/// Whether there are breaks in a text for which a block is too much; `None`: it
+/// is not JSON, or perhaps not.
+fn check_tiny(text: &[u8]) -> Option<bool> {
+    (text.is_ascii() && ignore(text).is_ok()).then(|| has_breaks(text))
 }
 
-impl<'a> Checker<'a> {
-    const DEPTH_MAX: u32 = 64;
+fn ignore(text: &[u8]) -> serde_json::Result<IgnoredAny> {
+    serde_json::from_slice(text)
+}
 
-    /// Whether there are breaks; `None`: it is not JSON, or too deep.
-    fn run(text: &'a [u8]) -> Option<bool> {
-        let mut checker = Self { text, at: 0, depth: 0, objects: 0, has_breaks: false };
-        while checker.value()? && checker.ends()? {}
-        (checker.at == text.len()).then_some(checker.has_breaks)
-    }
+fn has_breaks(text: &[u8]) -> bool {
+    text.iter().any(|byte| matches!(byte, b'\r' | b'\n'))
+}
 
-    /// Move past a value, or past the beginning of one up to its first element.
-    /// Whether the value is at its end.
-    fn value(&mut self) -> Option<bool> {
-        loop {
-            match self.token()? {
-                b'{' => {
-                    self.open(true)?;
-                    if !self.closes(b'}') {
-                        self.name()?;
-                        continue;
-                    }
-                }
-                b'[' => {
-                    self.open(false)?;
-                    if !self.closes(b']') {
-                        continue;
-                    }
-                }
-                b'"' => self.string()?,
-                b't' => self.literal(b"rue")?,
-                b'f' => self.literal(b"alse")?,
-                b'n' => self.literal(b"ull")?,
-                _ => self.number()?,
+/// Checks the grammar of RFC 8259, a block at a time.
+///
+/// Nearly all of it is about neighbours, and those are compared for a whole block
+/// at once: behind a value comes a comma or a bracket that closes, and so on.
+/// Only brackets, numbers, literals and escapes are looked at one by one.
+#[derive(Default)]
+struct Checker {
+    strings: Strings,
+    /// Whether the block before ended in a number or a literal.
+    is_in_scalar: bool,
+    values: Behind,
+    opens: Behind,
+    commas: Behind,
+    names: Behind,
+    open: Brackets,
+    has_breaks: bool,
+    /// Whether there is more than ASCII, of which not all is UTF-8.
+    has_more: bool,
+}
+
+/// What is where in a block.
+struct Tokens {
+    /// With their quotes.
+    strings: u64,
+    first_quotes: u64,
+    last_quotes: u64,
+    /// Numbers, literals, and what cannot be anything.
+    scalars: u64,
+    scalar_starts: u64,
+    brackets: u64,
+    opens: u64,
+    commas: u64,
+    colons: u64,
+    /// White space, and other control characters outside of strings.
+    blanks: u64,
+}
+
+impl Checker {
+    /// Whether there are breaks; `None`: it is not JSON.
+    fn run(text: &[u8]) -> Option<bool> {
+        let mut checker = Self::default();
+        let mut padded = [0; BLOCK];
+        let mut at = 0;
+        while at < text.len() {
+            let bytes = blocks::first(&text[at..], &mut padded);
+            let is_long_string = checker.block(text, at, bytes)?;
+            at += BLOCK;
+            if is_long_string {
+                at += checker.skip(text.get(at..)?)?;
             }
-            return Some(true);
         }
+        let is_whole = checker.values.is_ahead && checker.open.is_empty();
+        let is_good = is_whole && (!checker.has_more || scan::is_text(text));
+        is_good.then_some(checker.has_breaks)
     }
 
-    /// Move past what follows a value: whether there is another one.
-    fn ends(&mut self) -> Option<bool> {
-        loop {
-            self.blanks();
-            if self.depth == 0 {
-                return Some(false);
-            }
-            let is_object = self.objects & 1 == 1;
-            match (self.token()?, is_object) {
-                (b',', true) => {
-                    self.name()?;
-                    return Some(true);
-                }
-                (b',', false) => return Some(true),
-                (b'}', true) | (b']', false) => self.close(),
-                _ => return None,
-            }
-        }
+    /// How many bytes of a string are plain: of interest is only its end.
+    fn skip(&mut self, string: &[u8]) -> Option<usize> {
+        let length = scan::plain_length(string)? / BLOCK * BLOCK;
+        self.has_more |= !string[..length].is_ascii();
+        Some(length)
     }
 
-    fn open(&mut self, is_object: bool) -> Option<()> {
-        self.depth += 1;
-        self.objects = self.objects << 1 | u64::from(is_object);
-        (self.depth <= Self::DEPTH_MAX).then_some(())
-    }
-
-    fn close(&mut self) {
-        self.depth -= 1;
-        self.objects >>= 1;
-    }
-
-    /// Close the bracket that was just opened, if it has nothing in it.
-    fn closes(&mut self, bracket: u8) -> bool {
-        self.blanks();
-        let is_empty = self.text.get(self.at) == Some(&bracket);
-        if is_empty {
-            self.at += 1;
-            self.close();
-        }
-        is_empty
-    }
-
-    /// A member's name and its colon.
-    fn name(&mut self) -> Option<()> {
-        if self.token()? != b'"' {
+    /// Go through the block of `text` that begins at `at`. Whether all of it is
+    /// in one string, without an escape that the next block ends.
+    fn block(&mut self, text: &[u8], at: usize, bytes: &[u8; BLOCK]) -> Option<bool> {
+        let block = Block::new(bytes);
+        self.has_more |= !block.is_ascii();
+        let quoted = self.strings.quoted(block);
+        let controls = block.controls();
+        let tokens = self.tokens(block, &quoted, controls);
+        let wrong = self.neighbours(&tokens)?;
+        if controls & tokens.strings != 0 || !self.controls_are_good(block, controls) {
             return None;
         }
-        self.string()?;
-        (self.token()? == b':').then_some(())
+        self.brackets(bytes, tokens.brackets, &wrong)?;
+        check_scalars(&text[at..], tokens.scalar_starts)?;
+        // A quote or a backslash behind a backslash is right in any case.
+        let plain = !block.equal(b'"') & !block.equal(b'\\');
+        check_escapes(text, at, quoted.escaped & plain)?;
+        Some(quoted.inside == !0 && !self.strings.is_escaped)
     }
 
-    /// The rest of a string.
-    fn string(&mut self) -> Option<()> {
-        loop {
-            self.at += scan::plain_length(&self.text[self.at..])?;
-            let rest = &self.text[self.at..];
-            match rest[0] {
-                b'"' => {
-                    self.at += 1;
-                    return Some(());
-                }
-                b'\\' => self.at += scan::escape_length(rest)?,
-                _ => return None,
+    #[inline(always)]
+    fn tokens(&mut self, block: Block, quoted: &Quoted, controls: u64) -> Tokens {
+        let Quoted { inside, quotes, .. } = *quoted;
+        let strings = inside | quotes;
+        let brackets = block.brackets() & !inside;
+        let [commas, colons] = [b',', b':'].map(|byte| block.equal(byte) & !inside);
+        let blanks = (block.equal(b' ') | controls) & !strings;
+        let scalars = !(strings | brackets | commas | colons | blanks);
+        let scalar_starts = scalars & !(scalars << 1 | u64::from(self.is_in_scalar));
+        self.is_in_scalar = scalars >> 63 == 1;
+        Tokens {
+            strings,
+            first_quotes: quotes & inside,
+            last_quotes: quotes & !inside,
+            scalars,
+            scalar_starts,
+            brackets,
+            opens: block.opens() & brackets,
+            commas,
+            colons,
+            blanks,
+        }
+    }
+
+    /// Check what stands behind what. `None`: it is wrong anywhere.
+    #[inline(always)]
+    fn neighbours(&mut self, tokens: &Tokens) -> Option<Wrong> {
+        let Tokens { strings, first_quotes, opens, commas, colons, blanks, .. } = *tokens;
+        let closes = tokens.brackets & !opens;
+        let starts = first_quotes | opens | tokens.scalar_starts;
+        let ends = tokens.last_quotes | closes | tokens.scalars;
+        let after_value = self.values.find(ends, blanks);
+        let after_open = self.opens.find(opens, blanks);
+        let after_comma = self.commas.find(commas, blanks);
+        // In an object such a string is a name; in an array it may be none.
+        let names = first_quotes & (after_open | after_comma);
+        let after_name = self.names.find(names, strings | blanks);
+        let wrong = starts & after_value
+            | commas & !after_value
+            | closes & !(after_value | after_open)
+            | colons & !after_name;
+        (wrong == 0).then_some(Wrong {
+            outside: commas,
+            in_arrays: colons,
+            in_objects: (after_open | after_comma) & !(first_quotes | closes)
+                | after_name & !colons,
+        })
+    }
+
+    /// Go through the brackets of a block. `None`: there is a wrong one, or
+    /// something that must not be where it is.
+    #[inline(always)]
+    fn brackets(&mut self, bytes: &[u8; BLOCK], mut brackets: u64, wrong: &Wrong) -> Option<()> {
+        let mut ahead = !0;
+        while brackets != 0 {
+            // Up to the bracket and with it.
+            let here = brackets ^ (brackets - 1);
+            if wrong.here(&self.open) & ahead & here != 0 {
+                return None;
             }
+            self.open.follow(bytes[brackets.trailing_zeros() as usize])?;
+            ahead = !here;
+            brackets &= brackets - 1;
+        }
+        (wrong.here(&self.open) & ahead == 0).then_some(())
+    }
+
+    /// Whether `controls`, none of them in a string, are white space.
+    #[inline(always)]
+    fn controls_are_good(&mut self, block: Block, controls: u64) -> bool {
+        if controls == 0 {
+            return true;
+        }
+        let breaks = block.equal(b'\r') | block.equal(b'\n');
+        self.has_breaks |= breaks != 0;
+        controls == breaks | block.equal(b'\t')
+    }
+}
+
+/// What must not be in a block, by what it would be in: commas outside of
+/// brackets; colons in an array; in an object a member without a name, or a name
+/// without a colon.
+struct Wrong {
+    outside: u64,
+    in_arrays: u64,
+    in_objects: u64,
+}
+
+impl Wrong {
+    #[inline(always)]
+    fn here(&self, open: &Brackets) -> u64 {
+        match open.innermost() {
+            None => self.outside,
+            Some(false) => self.in_arrays,
+            Some(true) => self.in_objects,
         }
     }
+}
 
-    fn literal(&mut self, rest: &[u8]) -> Option<()> {
-        let is_ahead = self.text[self.at..].starts_with(rest);
-        self.at += rest.len();
-        is_ahead.then_some(())
+/// Finds what stands behind something, from block to block.
+#[derive(Default)]
+struct Behind {
+    /// Whether it is still ahead.
+    is_ahead: bool,
+}
+
+impl Behind {
+    /// The first byte behind each of `bits` that is not in `gaps`.
+    #[inline(always)]
+    fn find(&mut self, bits: u64, gaps: u64) -> u64 {
+        // A sum carries through each gap that it begins with.
+        let (sum, is_beyond) = gaps.overflowing_add(bits << 1 | u64::from(self.is_ahead));
+        self.is_ahead = is_beyond || bits >> 63 == 1;
+        sum & !gaps
     }
+}
 
-    /// The rest of a number.
-    fn number(&mut self) -> Option<()> {
-        let start = self.at - 1;
-        self.at = start + scan::number_length(&self.text[start..])?;
-        Some(())
-    }
-
-    fn blanks(&mut self) {
-        while let Some(blank @ (b' ' | b'\t' | b'\r' | b'\n')) = self.text.get(self.at) {
-            self.has_breaks |= matches!(blank, b'\r' | b'\n');
-            self.at += 1;
+/// Check the numbers and literals that begin at `starts`.
+#[inline(always)]
+fn check_scalars(text: &[u8], mut starts: u64) -> Option<()> {
+    while starts != 0 {
+        let scalar = &text[starts.trailing_zeros() as usize..];
+        let length = scan::scalar_length(scalar)?;
+        match scalar.get(length) {
+            None | Some(b',' | b'}' | b']' | b' ' | b'\t' | b'\r' | b'\n') => {}
+            Some(_) => return None,
         }
+        starts &= starts - 1;
     }
+    Some(())
+}
 
-    /// The next byte that is no blank.
-    fn token(&mut self) -> Option<u8> {
-        self.blanks();
-        self.next()
+/// Check the escapes whose second bytes are `seconds`, from `at` on.
+#[inline(always)]
+fn check_escapes(text: &[u8], at: usize, mut seconds: u64) -> Option<()> {
+    while seconds != 0 {
+        let second = at + seconds.trailing_zeros() as usize;
+        scan::escape_length(&text[second - 1..])?;
+        seconds &= seconds - 1;
     }
-
-    fn next(&mut self) -> Option<u8> {
-        let byte = *self.text.get(self.at)?;
-        self.at += 1;
-        Some(byte)
-    }
+    Some(())
 }
 
 #[cfg(test)]
@@ -262,6 +355,34 @@ mod tests {
             let text = tokens.concat();
             let found = Checker::run(text.as_bytes()).is_some();
             prop_assert_eq!(found, is_json(text.as_bytes()), "{}", text);
+        }
+
+        /// The same where the borders of blocks are anywhere: within strings,
+        /// escapes, runs of backslashes, numbers, literals and blanks.
+        #[test]
+        fn borders_of_blocks_make_no_difference(
+            before in " {0,130}",
+            tokens in proptest::collection::vec(prop_oneof![
+                8 => "\"([a,\\[\u{e9}]|\\\\[\\\\\"n/]|\\\\u00[eE]9){0,70}\"",
+                8 => "\"a{0,150}(\\\\{0,70}|[\\\\][nux]|\\\\u00e9)a{0,150}\"",
+                8 => "-?[0-9]{1,70}(\\.[0-9]{1,9})?([eE][-+]?[0-9]{1,9})?",
+                8 => "true|false|null", 8 => "[ \n\t]{0,70}", 8 => "\\{\\}|\\[\\]",
+                1 => "[\\[\\]{},:\"\\\\\u{1}]|nul|truer",
+            ], 0..6),
+            mistake in proptest::option::of((0usize..300, "[\\[\\]{},:\" \\\\0a\n]")),
+        ) {
+            for (open, separator, close) in [
+                ("", "", ""), ("[", ",", "]"), ("[1, ", "\n,", ",{}]"), ("{\"a\":", ",\"b\" : ", "}"),
+                ("{\"a\":0,\"b\" :[", ",", "]}"), ("{\"a\":[{\"a\":", "},{\"a\": ", "}], \"c\":{}}"),
+            ] {
+                let mut text = format!("{before}{open}{}{close}", tokens.join(separator));
+                if let Some((place, byte)) = &mistake && text.is_char_boundary(*place) {
+                    text.insert_str(*place, byte);
+                }
+                let bytes = text.as_bytes();
+                let expected = is_json(bytes).then(|| has_breaks(bytes));
+                prop_assert_eq!(Checker::run(bytes), expected, "{}", text);
+            }
         }
 
         #[test]

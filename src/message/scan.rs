@@ -72,7 +72,7 @@ fn plain_prefix<const N: usize>(bytes: &[u8]) -> usize {
 
 /// As many bytes as a vector has, and up to which a plain loop is faster than
 /// anything that has to be set up.
-const TINY: usize = 16;
+pub const TINY: usize = 16;
 
 /// Whether the text can be a batch.
 pub fn is_array(bytes: &[u8]) -> bool {
@@ -488,7 +488,7 @@ fn nested_end(bytes: &[u8], from: usize, mut open: Brackets) -> Option<usize> {
 }
 
 /// The length of the number, true, false or null that `text` begins with.
-fn scalar_length(text: &[u8]) -> Option<usize> {
+pub fn scalar_length(text: &[u8]) -> Option<usize> {
     match text.first()? {
         b't' => text.starts_with(b"true").then_some(4),
         b'f' => text.starts_with(b"false").then_some(5),
@@ -516,12 +516,24 @@ pub fn number_length(text: &[u8]) -> Option<usize> {
 
 /// How many digits `text` begins with, if any.
 fn digits(text: &[u8]) -> Option<usize> {
-    let length = text.iter().take_while(|b| b.is_ascii_digit()).count();
+    let mut length = 0;
+    while let Some(eight) = text[length..].first_chunk() {
+        // Digits become 0 to 9. The highest bit of a byte then tells the first
+        // one that is none; behind it there may be a carry, which is no matter.
+        let values = u64::from_le_bytes(*eight) ^ 0x3030_3030_3030_3030;
+        let others = (values.wrapping_add(0x7676_7676_7676_7676) | values) & 0x8080_8080_8080_8080;
+        if others != 0 {
+            length += others.trailing_zeros() as usize / 8;
+            return (length > 0).then_some(length);
+        }
+        length += 8;
+    }
+    length += text[length..].iter().take_while(|b| b.is_ascii_digit()).count();
     (length > 0).then_some(length)
 }
 
 /// The open brackets, one bit each: any depth, and no recursion.
-struct Brackets {
+pub struct Brackets {
     /// The innermost ones, the last in the lowest bit, behind a bit that is
     /// always set. Without any it is alone.
     near: u64,
@@ -539,7 +551,7 @@ impl Brackets {
     /// Go through one bracket. Whether it closed the first one; `None`: it
     /// closes none, or one of the other kind.
     #[inline(always)]
-    fn follow(&mut self, bracket: u8) -> Option<bool> {
+    pub fn follow(&mut self, bracket: u8) -> Option<bool> {
         // The bits in which they differ: [ is 5B, ] is 5D, { is 7B, } is 7D.
         let is_object = u64::from(bracket >> 5 & 1);
         if bracket & 2 != 0 {
@@ -549,7 +561,13 @@ impl Brackets {
         (self.pop()? == is_object).then(|| self.is_empty())
     }
 
-    fn is_empty(&self) -> bool {
+    /// Whether the innermost one is an object; `None`: there is none.
+    #[inline(always)]
+    pub fn innermost(&self) -> Option<bool> {
+        (!self.is_empty()).then_some(self.near & 1 == 1)
+    }
+
+    pub fn is_empty(&self) -> bool {
         self.near == 1
     }
 
