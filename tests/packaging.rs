@@ -28,10 +28,7 @@ impl Prefix {
 
     /// What pkg-config answers, as arguments.
     fn pkg_config(&self, arguments: &[&str]) -> Vec<String> {
-        let mut pkg_config = Command::new("pkg-config");
-        pkg_config.args(arguments).arg("leash");
-        pkg_config.env("PKG_CONFIG_PATH", self.lib().join("pkgconfig"));
-        done(&mut pkg_config).split_whitespace().map(str::to_owned).collect()
+        pkg_config(&self.lib(), arguments)
     }
 
     /// Of libleash.a: its functions alone.
@@ -40,6 +37,13 @@ impl Prefix {
         let text = done(nm.args(["-g", "--defined-only"]).arg(self.lib().join("libleash.a")));
         text.lines().filter_map(|line| line.split_whitespace().nth(2)).map(str::to_owned).collect()
     }
+}
+
+/// What pkg-config answers for the library that is installed in `libdir`.
+fn pkg_config(libdir: &Path, arguments: &[&str]) -> Vec<String> {
+    let mut pkg_config = Command::new("pkg-config");
+    pkg_config.args(arguments).arg("leash").env("PKG_CONFIG_PATH", libdir.join("pkgconfig"));
+    done(&mut pkg_config).split_whitespace().map(str::to_owned).collect()
 }
 
 /// Installed once for all tests, and not where it was installed to.
@@ -425,6 +429,44 @@ fn without_websocket_it_is_smaller() {
     let stdio = size(&work().join("packaging/stdio-only/lib/libleash.so"));
     assert!(stdio < 900_000, "{stdio} bytes");
     passed(&format!("size, stdio only, {stdio} bytes"));
+}
+
+/// Where Debian keeps libraries, as cargo-c knows.
+#[test]
+#[ignore = "builds the library anew, and needs cargo-c"]
+fn cargo_c_installs_it() {
+    let prefix = folder("cargo-c");
+    let mut cinstall = Command::new(env!("CARGO"));
+    forget_package(&mut cinstall).current_dir(root()).args(["cinstall", "--release", "--locked"]);
+    cinstall.arg("--prefix").arg(&prefix);
+    done(cinstall.env("CARGO_TARGET_DIR", target().join("cargo-c")));
+    let files = files_below(&prefix);
+    // cargo-c knows where this system keeps libraries.
+    let lib = files.iter().find_map(|file| file.strip_suffix("/pkgconfig/leash.pc")).unwrap();
+    let version = env!("CARGO_PKG_VERSION");
+    let expected = [
+        "include/leash.h",
+        "include/leash.hpp",
+        &format!("{lib}/libleash.a"),
+        &format!("{lib}/libleash.so"),
+        &format!("{lib}/libleash.so.0"),
+        &format!("{lib}/libleash.so.{version}"),
+        &format!("{lib}/pkgconfig/leash.pc"),
+        "share/cmake/leash/leash-config-version.cmake",
+        "share/cmake/leash/leash-config.cmake",
+        "share/cmake/leash/leash-places.cmake",
+    ];
+    assert_eq!(files, expected.map(str::to_owned).into());
+    let libdir = prefix.join(lib);
+    let dynamic = needed(&libdir.join("libleash.so"));
+    assert!(dynamic.contains("soname: [libleash.so.0]") && dynamic.contains("NODELETE"));
+
+    let flags = pkg_config(&libdir, &["--cflags", "--libs"]);
+    let program = folder("c-cargo-c").join("hello");
+    cc(&root().join("examples/hello.c"), &program, &flags);
+    runs_a_command(&program, Some(&libdir));
+    by_cmake("cmake-cargo-c", &[("CMAKE_PREFIX_PATH", prefix.as_os_str())]);
+    passed("cargo cinstall: files, soname, C by pkg-config, C++ by CMake");
 }
 
 #[test]
