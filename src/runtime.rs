@@ -8,7 +8,7 @@ use std::collections::HashMap;
 use std::io;
 use std::os::fd::AsRawFd;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::thread;
 use std::time::Duration;
@@ -28,8 +28,8 @@ static RUNTIME: OnceCell<Runtime> = OnceCell::new();
 /// How long after the last thread of the host the runtime begins to read.
 pub const TICK: Duration = Duration::from_millis(10);
 
-/// Memory for a large message is kept this long, or twice.
-const SPARE_FOR: Duration = Duration::from_millis(500);
+/// Memory for a large message is kept for so many ticks, or twice as many.
+const SPARE_FOR: u32 = 50;
 
 /// A resolver may take minutes to fail; more names than this wait their turn,
 /// and their deadlines go on.
@@ -39,6 +39,7 @@ const LOOKUPS_MAX: usize = 16;
 pub struct Runtime {
     handle: Handle,
     shared: Arc<Shared>,
+    spare: Arc<Spare>,
 }
 
 struct Shared {
@@ -110,13 +111,13 @@ impl Runtime {
         };
         handle.spawn(listen(Arc::clone(&shared), ready));
         handle.spawn(tick(Arc::clone(&shared)));
-        spare::watch_by(watch_spare);
+        spare::watch_by(Spare::watch);
         thread::Builder::new()
             .name("leash-io".to_owned())
             .spawn(move || tokio.block_on(std::future::pending::<()>()))?;
         // From here on the runtime lives as long as the process.
         sys::fork::own_watchers_of(shared.poller.descriptor().as_raw_fd());
-        Ok(Self { handle, shared })
+        Ok(Self { handle, shared, spare: Arc::default() })
     }
 
     /// tokio's side of it.
@@ -173,12 +174,45 @@ impl Registration {
     /// Call [`Source::tick`] about every 10 ms, until it has had enough. One
     /// timer serves all.
     pub fn tick(&self) {
-        let mut ticking = lock(&self.shared.ticking);
-        ticking.push(Weak::clone(&self.source));
+        self.shared.tick(Weak::clone(&self.source));
+    }
+}
+
+impl Shared {
+    fn tick(&self, source: Weak<dyn Source>) {
+        let mut ticking = lock(&self.ticking);
+        ticking.push(source);
         if ticking.len() == 1 {
-            self.shared.begin_ticking.notify_one();
+            self.begin_ticking.notify_one();
         }
     }
+}
+
+/// Sees to it that what was kept for large messages is freed when there are
+/// none any more.
+#[derive(Default)]
+struct Spare {
+    ticks: AtomicU32,
+}
+
+impl Spare {
+    fn watch() {
+        if let Some(runtime) = RUNTIME.get() {
+            let spare: Arc<dyn Source> = Arc::clone(&runtime.spare) as _;
+            runtime.shared.tick(Arc::downgrade(&spare));
+        }
+    }
+}
+
+impl Source for Spare {
+    fn readable(&self) {}
+
+    fn tick(&self) -> bool {
+        let ticks = self.ticks.fetch_add(1, Ordering::Relaxed);
+        !ticks.is_multiple_of(SPARE_FOR) || !spare::forget()
+    }
+
+    fn broken(&self) {}
 }
 
 impl Drop for Registration {
@@ -202,16 +236,6 @@ async fn listen(shared: Arc<Shared>, ready: sys::Watched) {
         }
         tokio::task::yield_now().await;
     }
-}
-
-/// Free what was kept for large messages when there are none any more.
-fn watch_spare() {
-    let Some(runtime) = RUNTIME.get() else { return };
-    runtime.handle.spawn(async {
-        while !spare::forget() {
-            tokio::time::sleep(SPARE_FOR).await;
-        }
-    });
 }
 
 /// Tick for those that want it.

@@ -1,6 +1,5 @@
 //! From argv and options to a running connection.
 
-use std::collections::BTreeMap;
 use std::env;
 use std::ffi::{CString, OsString};
 use std::io;
@@ -81,23 +80,25 @@ fn command(argv: &[&str], options: &Options) -> Result<Command> {
 /// The host's environment with the options' changes.
 fn environment(options: &Options) -> Vec<CString> {
     let inherited = if options.env_clear { None } else { Some(env::vars_os()) };
-    // One by one: collecting brings a sort along, which costs size.
-    let mut variables = BTreeMap::new();
-    variables.extend(inherited.into_iter().flatten());
+    let mut lines: Vec<Vec<u8>> = inherited.into_iter().flatten().map(line).collect();
     for change in &options.env {
-        match change.split_once('=') {
-            Some((name, value)) => variables.insert(name.into(), value.into()),
-            None => variables.remove(&OsString::from(&**change)),
-        };
+        let name = change.split('=').next().unwrap_or_default();
+        lines.retain(|line| !is_of(line, name));
+        if change.len() > name.len() {
+            lines.push(change.as_bytes().to_vec());
+        }
     }
-    let line = |(name, value): (OsString, OsString)| {
-        let mut line = name.into_vec();
-        line.push(b'=');
-        line.extend(value.into_vec());
-        // A NUL cannot come from the system, and options refuse it.
-        CString::new(line).ok()
-    };
-    variables.into_iter().filter_map(line).collect()
+    // A NUL cannot come from the system, and options refuse it.
+    lines.into_iter().filter_map(|line| CString::new(line).ok()).collect()
+}
+
+fn line((name, value): (OsString, OsString)) -> Vec<u8> {
+    [name.into_vec(), value.into_vec()].join(&b'=')
+}
+
+/// Whether a line of an environment sets the variable `name`.
+fn is_of(line: &[u8], name: &str) -> bool {
+    line.strip_prefix(name.as_bytes()).is_some_and(|rest| rest.first() == Some(&b'='))
 }
 
 /// What texts may call a server: the program's last name, nothing of its path

@@ -114,6 +114,18 @@ impl Outbox {
         Ok(self.resume())
     }
 
+    /// Begin to send a message that stays with the caller, who writes it
+    /// ([`Rest::write`]) and gives it back ([`Outbox::end`]). `None`: something
+    /// else was sent before it.
+    pub fn lend(&mut self, message: &Outgoing<'_>) -> Result<Option<Rest>> {
+        let Some(pipe) = self.sink.pipe() else { return Ok(None) };
+        let rest = pipe.lend(message.parts())?;
+        if rest.is_some() {
+            self.trace.sent(message);
+        }
+        Ok(rest)
+    }
+
     /// Begin to send what was corked.
     pub fn flush(&mut self) -> Result<Option<Writing<'static>>> {
         self.is_corked = false;

@@ -3,7 +3,6 @@
 //! Two locks, always taken in this order, and neither is held across a system
 //! call that can block: `outbox` (what goes out), `state` (everything else).
 
-use std::io;
 use std::ops::{Deref, DerefMut};
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -363,18 +362,15 @@ impl Shared {
         message: Outgoing<'a>,
         haste: Haste,
     ) -> Result<Option<Upload<'a>>> {
+        if haste == Haste::Awaited
+            && message.length() >= upload::MIN
+            && let Some(rest) = outbox.lend(&message)?
+        {
+            drop(outbox);
+            return Ok(Some(Upload::begin(self, message, rest)));
+        }
         let (mut outbox, sent) = match outbox.send(&message, haste) {
-            Ok(Some(mut writing)) => {
-                drop(outbox);
-                let written = writing.write();
-                if haste == Haste::Awaited
-                    && let Some(rest) = writing.rest(&written, upload::MIN)
-                {
-                    drop(writing);
-                    return Ok(Some(Upload::new(self, message, rest)));
-                }
-                self.wrote(writing, written)
-            }
+            Ok(Some(writing)) => self.write(outbox, writing),
             begun => (outbox, begun.map(|_| true)),
         };
         outbox.recycle(message);
@@ -382,15 +378,19 @@ impl Shared {
         sent.map(|_| None)
     }
 
-    /// Write what others have added meanwhile, and let go of the send lock.
-    pub fn go_on(&self, outbox: MutexGuard<'_, Outbox>) {
-        let (outbox, _) = self.help(outbox, true);
-        self.release(outbox);
-    }
-
     /// Send what was corked, and let go of the send lock.
     pub fn flush(&self, mut outbox: MutexGuard<'_, Outbox>) -> Result<()> {
-        let (outbox, sent) = match outbox.flush()? {
+        let writing = outbox.flush()?;
+        self.go_on(outbox, writing)
+    }
+
+    /// Write what was begun, if anything was, and let go of the send lock.
+    pub fn go_on(
+        &self,
+        outbox: MutexGuard<'_, Outbox>,
+        writing: Option<Writing<'_>>,
+    ) -> Result<()> {
+        let (outbox, sent) = match writing {
             Some(writing) => self.write(outbox, writing),
             None => (outbox, Ok(true)),
         };
@@ -414,34 +414,16 @@ impl Shared {
     /// send lock. Gives it back, and whether there was room for all of that.
     fn write<'a>(
         &'a self,
-        outbox: MutexGuard<'a, Outbox>,
+        mut outbox: MutexGuard<'a, Outbox>,
         writing: Writing<'_>,
     ) -> (MutexGuard<'a, Outbox>, Result<bool>) {
         drop(outbox);
         let written = writing.write();
-        self.wrote(writing, written)
-    }
-
-    fn wrote(
-        &self,
-        writing: Writing<'_>,
-        written: io::Result<usize>,
-    ) -> (MutexGuard<'_, Outbox>, Result<bool>) {
-        let mut outbox = self.outbox();
-        match outbox.wrote(writing, written) {
-            Ok(is_all) => {
-                let (outbox, is_all) = self.help(outbox, is_all);
-                (outbox, Ok(is_all))
-            }
-            Err(error) => (outbox, Err(error)),
-        }
-    }
-
-    fn help<'a>(
-        &'a self,
-        mut outbox: MutexGuard<'a, Outbox>,
-        mut is_all: bool,
-    ) -> (MutexGuard<'a, Outbox>, bool) {
+        outbox = self.outbox();
+        let mut is_all = match outbox.wrote(writing, written) {
+            Ok(is_all) => is_all,
+            Err(error) => return (outbox, Err(error)),
+        };
         for _ in 0..HELP_MAX {
             if !is_all {
                 break;
@@ -453,7 +435,7 @@ impl Shared {
             // That others' messages fail is told by the connection's end.
             is_all = outbox.wrote(writing, written).unwrap_or(false);
         }
-        (outbox, is_all)
+        (outbox, Ok(is_all))
     }
 
     /// Let go of the send lock after sending. What did not fit is the

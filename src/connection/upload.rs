@@ -1,6 +1,6 @@
-//! The rest of a large request whose sender waits for the answer. It stays
-//! where the host has it, and the waiting thread writes it as there is room: no
-//! copy is made, and the runtime need not wake up.
+//! A large request whose sender waits for the answer. It stays where the host
+//! has it, and the waiting thread writes it as there is room: no copy is made,
+//! and the runtime need not wake up.
 
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::MutexGuard;
@@ -10,7 +10,7 @@ use super::shared::Shared;
 use crate::message::Outgoing;
 use crate::transport::stdio::Rest;
 
-/// A shorter rest is not worth it.
+/// A shorter one is not worth it.
 pub(super) const MIN: usize = 256 * 1024;
 
 /// The right to write. Dropping it leaves what is not written to the runtime.
@@ -22,10 +22,11 @@ pub(super) struct Upload<'a> {
 }
 
 impl<'a> Upload<'a> {
-    /// The `rest` of a message of which a part was written.
-    pub fn new(shared: &'a Shared, message: Outgoing<'a>, rest: Rest) -> Self {
-        shared.outbox().wrote_some(rest.written());
-        Self { shared, message, rest: Some(rest) }
+    /// Begin to write `message`.
+    pub fn begin(shared: &'a Shared, message: Outgoing<'a>, rest: Rest) -> Self {
+        let mut upload = Self { shared, message, rest: Some(rest) };
+        upload.write();
+        upload
     }
 
     /// Write as much as fits. Never blocks.
@@ -47,7 +48,9 @@ impl<'a> Upload<'a> {
     fn end(&mut self, mut outbox: MutexGuard<'a, Outbox>) {
         if let Some(rest) = self.rest.take() {
             outbox.end(rest, &self.message);
-            self.shared.go_on(outbox);
+            let writing = outbox.resume();
+            // That others' messages fail is told by the connection's end.
+            let _ = self.shared.go_on(outbox, writing);
         }
     }
 }

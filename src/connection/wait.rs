@@ -63,11 +63,13 @@ impl Connection {
         if let Some(event) = self.shared.update(|state| claim(state, id, &bell))? {
             return Ok(Some(self.event(event)));
         }
-        let event = self.answer(Lead::none(&self.shared), None, id, patience, &bell, |state| {
+        let mut release = |state: &mut State| {
             if let Some(call) = state.calls.get_mut(id) {
                 call.waiter = None;
             }
-        })?;
+        };
+        let lead = Lead::none(&self.shared);
+        let event = self.answer(lead, None, id, patience, &bell, &mut release)?;
         Ok(event.map(|event| self.event(event)))
     }
 
@@ -88,9 +90,10 @@ impl Connection {
         let awaited = Answer::Awaited { by: &bell, lead: &mut lead };
         let (id, upload) = self.request(method, params, 0, awaited)?;
         let mut cancel = None;
-        let answer = self.answer(lead, upload, id, patience, &bell, |state| {
+        let mut give_up = |state: &mut State| {
             cancel = state.calls.end(id).filter(|call| !call.is_initialize).map(|_| id);
-        });
+        };
+        let answer = self.answer(lead, upload, id, patience, &bell, &mut give_up);
         cancel.into_iter().for_each(|id| self.shared.tell_cancel(id));
         match answer? {
             Some(event) => Ok(self.event(event)),
@@ -107,10 +110,9 @@ impl Connection {
         id: CallId,
         mut patience: Patience,
         bell: &Arc<Bell>,
-        release: impl FnOnce(&mut State),
+        // Not generic: this is much code, and there are two of them.
+        release: &mut dyn FnMut(&mut State),
     ) -> Result<Option<events::Event>> {
-        let mut release = Some(release);
-        let mut end = |state: &mut State| release.take().into_iter().for_each(|end| end(state));
         // The lead is there only right after the request.
         let is_soon = lead.leads() && upload.is_none();
         let eagerness = if is_soon { Eagerness::Spin } else { Eagerness::Patient };
@@ -122,11 +124,11 @@ impl Connection {
             let until = patience.end();
             let stall = state.stalled_for(id).map(|since| since + STALL_MAX);
             if is_late && is_past(until) {
-                end(state);
+                release(state);
                 return Look::Found(Ok(None));
             }
             if is_late && is_past(stall) {
-                end(state);
+                release(state);
                 return Look::Found(Err(stalled()));
             }
             Look::Nothing { until: first(until, stall) }
@@ -135,7 +137,7 @@ impl Connection {
             self.shared.update(|state| match state.take_answer(id) {
                 Some(event) => Ok(Some(event)),
                 None => {
-                    end(state);
+                    release(state);
                     Err(interrupted)
                 }
             })

@@ -197,8 +197,8 @@ enum What<'a> {
     Chunk(Chunk),
 }
 
-/// The part of a message that is not written yet; its bytes stay where they
-/// are. It goes back to the sink, too ([`Sink::end`]).
+/// The right to write a message whose bytes stay where they are, and how much
+/// is written. It goes back to the sink, too ([`Sink::end`]).
 pub struct Rest {
     fd: Arc<Fd>,
     written: usize,
@@ -222,21 +222,6 @@ impl Writing<'_> {
             }
         }
     }
-
-    /// Leave the rest of a message to the caller, if at least `min` bytes of it
-    /// are not `written`.
-    pub fn rest(&mut self, written: &io::Result<usize>, min: usize) -> Option<Rest> {
-        let (What::Message(parts, room), Ok(written)) = (&mut self.what, written) else {
-            return None;
-        };
-        let is_long = length(*parts) - written >= min;
-        is_long.then(|| Rest {
-            fd: Arc::clone(&self.fd),
-            written: *written,
-            room: std::mem::take(room),
-            is_broken: false,
-        })
-    }
 }
 
 /// Write as much as fits, which may be nothing.
@@ -257,11 +242,6 @@ impl Rest {
         let n = written.unwrap_or(0);
         self.written += n;
         n
-    }
-
-    /// How much has been written.
-    pub fn written(&self) -> usize {
-        self.written
     }
 
     /// Whether there is nothing more to do: all is written, or never will be.
@@ -314,17 +294,32 @@ impl Sink {
     ///
     /// `NoMemory`: nothing was sent. `Closed`: the server has closed its stdin.
     pub fn send<'a>(&mut self, parts: [&'a [u8]; 3]) -> Result<Option<Writing<'a>>> {
-        let Some(fd) = &self.fd else { return Err(closed()) };
-        let length = length(parts);
         if self.unsent > 0 {
-            return self.keep(parts, length).map(|()| None);
+            return self.hold(parts).map(|()| None);
         }
+        let (fd, room) = self.begin(length(parts))?;
+        Ok(Some(Writing { fd, what: What::Message(parts, room) }))
+    }
+
+    /// Begin to send one message that stays with the caller. `None`: not now,
+    /// since something else was sent before. Errors as for [`Sink::send`].
+    pub fn lend(&mut self, parts: [&[u8]; 3]) -> Result<Option<Rest>> {
+        if self.unsent > 0 {
+            return Ok(None);
+        }
+        let (fd, room) = self.begin(length(parts))?;
+        Ok(Some(Rest { fd, written: 0, room, is_broken: false }))
+    }
+
+    /// Begin to write a message of that length.
+    fn begin(&mut self, length: usize) -> Result<(Arc<Fd>, Vec<u8>)> {
+        let Some(fd) = &self.fd else { return Err(closed()) };
         // The memory for the rest must be certain before the first byte goes.
         let room = if length > CHUNK { room(length)? } else { Vec::new() };
         self.pipe.fit(fd, length);
         self.unsent = length;
         self.is_writing = true;
-        Ok(Some(Writing { fd: Arc::clone(fd), what: What::Message(parts, room) }))
+        Ok((Arc::clone(fd), room))
     }
 
     /// Keep one message for later.
@@ -332,7 +327,17 @@ impl Sink {
         if self.fd.is_none() {
             return Err(closed());
         }
-        self.keep(parts, length(parts))
+        let length = length(parts);
+        let fits = |chunk: &&mut Chunk| chunk.bytes.capacity() - chunk.bytes.len() >= length;
+        if let Some(chunk) = self.backlog.back_mut().filter(fits) {
+            append(&mut chunk.bytes, parts);
+        } else {
+            let mut bytes = room(length.max(CHUNK))?;
+            append(&mut bytes, parts);
+            self.backlog.push_back(Chunk { bytes, written: 0 });
+        }
+        self.unsent += length;
+        Ok(())
     }
 
     /// Begin to write what is kept, as [`Sink::resume`] does.
@@ -407,19 +412,6 @@ impl Sink {
         self.fd = None;
         self.backlog = VecDeque::new();
         self.unsent = 0;
-    }
-
-    fn keep(&mut self, parts: [&[u8]; 3], length: usize) -> Result<()> {
-        let fits = |chunk: &&mut Chunk| chunk.bytes.capacity() - chunk.bytes.len() >= length;
-        if let Some(chunk) = self.backlog.back_mut().filter(fits) {
-            append(&mut chunk.bytes, parts);
-        } else {
-            let mut bytes = room(length.max(CHUNK))?;
-            append(&mut bytes, parts);
-            self.backlog.push_back(Chunk { bytes, written: 0 });
-        }
-        self.unsent += length;
-        Ok(())
     }
 }
 
