@@ -35,6 +35,11 @@ fn a_result_of_300_mb_arrives_whole() {
 }
 
 #[test]
+fn a_large_result_leaves_no_memory_behind() {
+    run("a_big_result_leaves_no_memory", &["request", "big:40000000"]);
+}
+
+#[test]
 fn a_result_over_the_limit_ends_the_connection() {
     run_fast("too_big_by_default", &["request", "big:314572800"]);
 }

@@ -42,6 +42,17 @@ static void a_big_result_arrives_whole(char **server) {
   finish(c);
 }
 
+/* The memory of a large message is kept for the next one, but not for long. */
+static void a_big_result_leaves_no_memory(char **server) {
+  leash_conn *c = start(server, NULL);
+  int64_t since = memory("VmRSS");
+  leash_event *e = call(c, "x", NULL);
+  CHECK(strlen(json(e)) > 32 * MIB);
+  leash_event_free(e);
+  if (!getenv("UNCOUNTED")) EVENTUALLY(memory("VmRSS") - since < 4 * KIB);
+  finish(c);
+}
+
 static void too_big(char **server, int protocol) {
   int64_t since = memory("VmRSS");
   leash_conn *c = start_with(server, LEASH_OPT_PROTOCOL, protocol);
@@ -464,6 +475,7 @@ static void many_threads_call_at_once(char **server) {
 
 static const struct scenario all[] = {
   SCENARIO(a_big_result_arrives_whole),
+  SCENARIO(a_big_result_leaves_no_memory),
   SCENARIO(too_big_by_default),
   SCENARIO(too_big_by_header),
   SCENARIO(max_message_is_exact),
