@@ -96,13 +96,12 @@ impl From<Piece> for Parsed {
 
 /// Read one message.
 pub fn parse(bytes: Vec<u8>) -> Parsed {
-    if !scan::is_text(&bytes) {
-        return Parsed::Noise(bytes);
-    }
-    match frame(bytes) {
-        Ok(frame) => Parsed::One(frame),
-        Err(bytes) if scan::is_array(&bytes) => batch(bytes),
-        Err(bytes) => Parsed::Noise(bytes),
+    match Shape::find(&bytes) {
+        Some((shape, plain)) if scan::is_text(&bytes[plain..]) => {
+            Parsed::One(Frame { bytes, shape })
+        }
+        None if scan::is_array(&bytes) && scan::is_text(&bytes) => batch(bytes),
+        _ => Parsed::Noise(bytes),
     }
 }
 
@@ -115,25 +114,27 @@ fn batch(bytes: Vec<u8>) -> Parsed {
     if parts.iter().any(Result::is_ok) { Parsed::Batch(parts) } else { Parsed::Noise(bytes) }
 }
 
-/// One message, or its bytes again when it is none.
+/// One message of what is text, or its bytes again when it is none.
 fn frame(bytes: Vec<u8>) -> Result<Frame, Vec<u8>> {
     match Shape::find(&bytes) {
-        Some(shape) => Ok(Frame { bytes, shape }),
+        Some((shape, _)) => Ok(Frame { bytes, shape }),
         None => Err(bytes),
     }
 }
 
 impl Shape {
-    /// The shape of a whole message; `None` when it is none.
-    fn find(bytes: &[u8]) -> Option<Self> {
-        Self::of(bytes, &scan::object(bytes)?)
+    /// The shape of a whole message, and how much of that was seen to be text;
+    /// `None` when it is none.
+    fn find(bytes: &[u8]) -> Option<(Self, usize)> {
+        let members = scan::object(bytes)?;
+        Some((Self::of(bytes, &members)?, members.plain))
     }
 
     /// What the members make, by section 4 and 5 of the JSON-RPC 2.0
     /// specification. An error that is null counts as absent, as JSON-RPC 1.0
     /// peers write it.
     fn of(bytes: &[u8], members: &Members) -> Option<Self> {
-        let Members { id, method, params, result, error } = *members;
+        let Members { id, method, params, result, error, .. } = *members;
         let error = error.filter(|error| &bytes[error.range()] != b"null");
         if let Some(method) = method {
             let method = scan::string(bytes, method)?;
@@ -294,6 +295,26 @@ mod tests {
 
     fn show(part: Option<Terminated<'_>>) -> Option<&str> {
         part.map(|part| std::str::from_utf8(part.bytes()).unwrap())
+    }
+
+    /// A large message is looked at in portions, on the way through its values.
+    #[test]
+    fn text_is_text_at_every_place_of_a_large_message() {
+        let values = ["x".repeat(150_000), "x\\n".repeat(50_000), "x\",[{}],\"".repeat(15_000)];
+        for value in values {
+            let good = format!(r#"{{"id":1,"result":["{value}","{value}"],"a":"b"}}"#).into_bytes();
+            assert!(matches!(parse(good.clone()), Parsed::One(_)));
+            let places = (1..9).flat_map(|n| [n << 15, (n << 15) + 20, (n << 15) + 79]);
+            for place in places.chain([40, 41, good.len() - 20]) {
+                let Some(place) = (place..good.len()).find(|at| good[*at] == b'x') else {
+                    continue;
+                };
+                for (bad, is_text) in [(&b"\xC3\xA9"[..], true), (b"\xC3", false), (b"\0", false)] {
+                    let bytes = [&good[..place], bad, &good[place..]].concat();
+                    assert_eq!(matches!(parse(bytes), Parsed::One(_)), is_text, "{place} {bad:?}");
+                }
+            }
+        }
     }
 
     #[test]

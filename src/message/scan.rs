@@ -32,6 +32,9 @@ pub struct Members {
     pub params: Option<Span>,
     pub result: Option<Span>,
     pub error: Option<Span>,
+    /// How much of the message is known to be text: [`is_text`] need not look
+    /// at it. Some of a large one only, and nothing of a small one.
+    pub plain: usize,
 }
 
 /// The members of an error object.
@@ -74,6 +77,10 @@ fn plain_prefix<const N: usize>(bytes: &[u8]) -> usize {
 /// anything that has to be set up.
 pub const TINY: usize = 16;
 
+/// What does not fit into the cache is gone through in portions that do, so
+/// that all looks at it cost one way to the memory.
+const PORTION: usize = 32 * 1024;
+
 /// Whether the text can be a batch.
 pub fn is_array(bytes: &[u8]) -> bool {
     Scanner::at_start(bytes).next() == Some(b'[')
@@ -114,6 +121,7 @@ pub fn object(bytes: &[u8]) -> Option<Members> {
         };
         slot.replace(value).is_none().then_some(())
     })?;
+    members.plain = scanner.plain;
     scanner.at_end().then_some(members)
 }
 
@@ -130,7 +138,7 @@ enum EnvelopeName {
 
 /// The parts of an error object; `None` when it is something else.
 pub fn error(bytes: &[u8], error: Span) -> Option<ErrorParts> {
-    let mut scanner = Scanner { bytes: &bytes[..error.end], at: error.start };
+    let mut scanner = Scanner { bytes: &bytes[..error.end], at: error.start, plain: 0 };
     let mut parts = ErrorParts::default();
     scanner.members(false, Scanner::key, |key, value| {
         let slot = match &*key {
@@ -262,6 +270,8 @@ fn hex(text: &[u8]) -> Option<u32> {
 struct Scanner<'a> {
     bytes: &'a [u8],
     at: usize,
+    /// So much from the beginning is known to be ASCII without NUL.
+    plain: usize,
 }
 
 impl<'a> Scanner<'a> {
@@ -269,7 +279,7 @@ impl<'a> Scanner<'a> {
     /// section 8.1, lets a parser ignore it.
     fn at_start(bytes: &'a [u8]) -> Self {
         let at = if bytes.starts_with(b"\xEF\xBB\xBF") { 3 } else { 0 };
-        Self { bytes, at }
+        Self { bytes, at, plain: 0 }
     }
 
     /// Each member of the object ahead, or its other ones if it `has_begun`, the
@@ -371,7 +381,7 @@ impl<'a> Scanner<'a> {
         if *self.bytes.get(start)? != b'"' {
             return None;
         }
-        self.at = string_end(self.bytes, start + 1)?;
+        self.at = self.string_end(start + 1)?;
         Some(Span { start, end: self.at })
     }
 
@@ -384,15 +394,89 @@ impl<'a> Scanner<'a> {
             let byte = *self.bytes.get(self.at)?;
             self.at += 1;
             match byte {
-                b'"' => self.at = string_end(self.bytes, self.at)?,
+                b'"' => self.at = self.string_end(self.at)?,
                 b'{' | b'[' | b'}' | b']' if open.follow(byte)? => {
                     return Some(Span { start, end: self.at });
                 }
                 _ => {}
             }
         }
-        self.at = nested_end(self.bytes, self.at, open)?;
+        self.at = self.nested_end(self.at, open)?;
         Some(Span { start, end: self.at })
+    }
+
+    /// The place behind the closing quote of the string whose content begins at
+    /// `from`.
+    fn string_end(&mut self, from: usize) -> Option<usize> {
+        let mut at = from;
+        loop {
+            at = self.quote_or_backslash(at)?;
+            if self.bytes[at] == b'"' {
+                return Some(at + 1);
+            }
+            at += 2;
+        }
+    }
+
+    fn quote_or_backslash(&mut self, from: usize) -> Option<usize> {
+        let text = self.bytes.get(from..)?;
+        let Some(near) = text.first_chunk() else {
+            return Some(from + text.iter().position(|b| matches!(b, b'"' | b'\\'))?);
+        };
+        let near = u8x16::new(*near);
+        let special = near.simd_eq(u8x16::splat(b'"')) | near.simd_eq(u8x16::splat(b'\\'));
+        match special.to_bitmask() {
+            0 => self.far_quote_or_backslash(from + TINY),
+            bits => Some(from + bits.trailing_zeros() as usize),
+        }
+    }
+
+    fn far_quote_or_backslash(&mut self, mut from: usize) -> Option<usize> {
+        loop {
+            let rest = self.bytes.get(from..).filter(|rest| !rest.is_empty())?;
+            let portion = &rest[..rest.len().min(PORTION)];
+            if let Some(at) = memchr2(b'"', b'\\', portion) {
+                return Some(from + at);
+            }
+            from += portion.len();
+            self.look_up_to(from);
+        }
+    }
+
+    /// The place behind the bracket that closes the last of the `open` ones;
+    /// `from` is outside of strings.
+    #[inline(always)]
+    fn nested_end(&mut self, from: usize, mut open: Brackets) -> Option<usize> {
+        let mut strings = Strings::default();
+        let mut padded = [0; BLOCK];
+        let mut at = from;
+        let mut next_look = at + PORTION;
+        while at < self.bytes.len() {
+            let text = blocks::first(&self.bytes[at..], &mut padded);
+            let block = Block::new(text);
+            let mut brackets = block.brackets() & !strings.quoted(block).inside;
+            while brackets != 0 {
+                let place = brackets.trailing_zeros() as usize;
+                if open.follow(text[place])? {
+                    return Some(at + place + 1);
+                }
+                brackets &= brackets - 1;
+            }
+            at += BLOCK;
+            if at >= next_look {
+                self.look_up_to(at);
+                next_look = at + PORTION;
+            }
+        }
+        None
+    }
+
+    /// See whether more of the message is text, while it is in the cache. What
+    /// is not ASCII ends that.
+    #[inline(never)]
+    fn look_up_to(&mut self, end: usize) {
+        let ahead = self.bytes.get(self.plain..end).unwrap_or_default();
+        self.plain += plain_prefix::<BLOCK>(ahead);
     }
 
     /// The number, true, false or null ahead.
@@ -437,54 +521,6 @@ impl<'a> Scanner<'a> {
         self.blanks();
         self.at == self.bytes.len()
     }
-}
-
-/// The place behind the closing quote of the string whose content begins at
-/// `from`.
-fn string_end(bytes: &[u8], from: usize) -> Option<usize> {
-    let mut at = from;
-    loop {
-        at += quote_or_backslash(bytes.get(at..)?)?;
-        if bytes[at] == b'"' {
-            return Some(at + 1);
-        }
-        at += 2;
-    }
-}
-
-fn quote_or_backslash(text: &[u8]) -> Option<usize> {
-    let Some(near) = text.first_chunk() else {
-        return text.iter().position(|b| matches!(b, b'"' | b'\\'));
-    };
-    let near = u8x16::new(*near);
-    let special = near.simd_eq(u8x16::splat(b'"')) | near.simd_eq(u8x16::splat(b'\\'));
-    match special.to_bitmask() {
-        0 => Some(TINY + memchr2(b'"', b'\\', &text[TINY..])?),
-        bits => Some(bits.trailing_zeros() as usize),
-    }
-}
-
-/// The place behind the bracket that closes the last of the `open` ones; `from`
-/// is outside of strings.
-#[inline(always)]
-fn nested_end(bytes: &[u8], from: usize, mut open: Brackets) -> Option<usize> {
-    let mut strings = Strings::default();
-    let mut padded = [0; BLOCK];
-    let mut at = from;
-    while at < bytes.len() {
-        let text = blocks::first(&bytes[at..], &mut padded);
-        let block = Block::new(text);
-        let mut brackets = block.brackets() & !strings.quoted(block).inside;
-        while brackets != 0 {
-            let place = brackets.trailing_zeros() as usize;
-            if open.follow(text[place])? {
-                return Some(at + place + 1);
-            }
-            brackets &= brackets - 1;
-        }
-        at += BLOCK;
-    }
-    None
 }
 
 /// The length of the number, true, false or null that `text` begins with.
@@ -622,7 +658,7 @@ mod tests {
         let mut at = 0;
         loop {
             match *bytes.get(at)? {
-                b'"' => at = string_end(bytes, at + 1)? - 1,
+                b'"' => at = Scanner::at_start(bytes).string_end(at + 1)? - 1,
                 bracket @ (b'{' | b'[' | b'}' | b']') if open.follow(bracket)? => {
                     return Some(at + 1);
                 }
@@ -639,9 +675,10 @@ mod tests {
         ) {
             let bytes = text.as_bytes();
             let slow = nested_end_slowly(bytes);
-            proptest::prop_assert_eq!(nested_end(bytes, 0, Brackets::default()), slow);
+            let mut scanner = Scanner::at_start(bytes);
+            proptest::prop_assert_eq!(scanner.nested_end(0, Brackets::default()), slow);
             let start = Span { start: 0, end: slow.unwrap_or(0) };
-            let mut scanner = Scanner { bytes, at: 0 };
+            let mut scanner = Scanner::at_start(bytes);
             proptest::prop_assert_eq!(scanner.nested(), slow.map(|_| start));
         }
     }
