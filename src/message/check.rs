@@ -122,7 +122,7 @@ impl Checker {
             let is_long_string = checker.block(text, at, bytes)?;
             at += BLOCK;
             if is_long_string {
-                at += checker.skip(text.get(at..)?)?;
+                at += checker.skip(text.get(at..)?);
             }
         }
         let is_whole = checker.values.is_ahead && checker.open.is_empty();
@@ -131,10 +131,11 @@ impl Checker {
     }
 
     /// How many bytes of a string are plain: of interest is only its end.
-    fn skip(&mut self, string: &[u8]) -> Option<usize> {
-        let length = scan::plain_length(string)? / BLOCK * BLOCK;
-        self.has_more |= !string[..length].is_ascii();
-        Some(length)
+    fn skip(&mut self, string: &[u8]) -> usize {
+        let portion = &string[..string.len().min(scan::PORTION)];
+        let length = scan::plain_length(portion).unwrap_or(portion.len()) / BLOCK * BLOCK;
+        self.has_more |= !portion[..length].is_ascii();
+        length
     }
 
     /// Go through the block of `text` that begins at `at`. Whether all of it is

@@ -79,7 +79,7 @@ pub const TINY: usize = 16;
 
 /// What does not fit into the cache is gone through in portions that do, so
 /// that all looks at it cost one way to the memory.
-const PORTION: usize = 32 * 1024;
+pub const PORTION: usize = 32 * 1024;
 
 /// Whether the text can be a batch.
 pub fn is_array(bytes: &[u8]) -> bool {
@@ -164,15 +164,23 @@ pub fn string(bytes: &[u8], value: Span) -> Option<Span> {
 /// How much of a string comes before a quote, a backslash or a control
 /// character; `None`: all of it, so it has no end.
 pub fn plain_length(text: &[u8]) -> Option<usize> {
-    let (blocks, rest) = text.as_chunks();
-    for (index, block) in blocks.iter().enumerate() {
-        let block = u8x16::new(*block);
-        let special = block.simd_eq(u8x16::splat(b'"'))
-            | block.simd_eq(u8x16::splat(b'\\'))
-            | block.min(u8x16::splat(0x1F)).simd_eq(block);
-        let special = special.to_bitmask();
+    let special = |part: &[u8; TINY]| {
+        let part = u8x16::new(*part);
+        part.simd_eq(u8x16::splat(b'"'))
+            | part.simd_eq(u8x16::splat(b'\\'))
+            | part.min(u8x16::splat(0x1F)).simd_eq(part)
+    };
+    let is_plain = |block: &&[u8; BLOCK]| {
+        let (parts, _) = block.as_chunks();
+        parts.iter().map(special).fold(u8x16::splat(0), |all, part| all | part).to_bitmask() == 0
+    };
+    let (blocks, _) = text.as_chunks();
+    let passed = blocks.iter().take_while(is_plain).count() * BLOCK;
+    let (parts, rest) = text[passed..].as_chunks();
+    for (index, part) in parts.iter().enumerate() {
+        let special = special(part).to_bitmask();
         if special != 0 {
-            return Some(index * 16 + special.trailing_zeros() as usize);
+            return Some(passed + index * TINY + special.trailing_zeros() as usize);
         }
     }
     let special = |b: &u8| matches!(b, b'"' | b'\\' | 0..0x20);
