@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from typing import Any, Callable, Optional
 
 from ._errors import ProtocolError
@@ -42,8 +41,13 @@ try:
 except ImportError:
     pass
 else:
-    # orjson makes a float of an integer over 64 bits.
-    _long_number = re.compile(rb"[0-9]{19}").search
+    # All digits are 0 in it, and all else is a blank: in a large text a hundred times faster to
+    # search than by an expression.
+    _shape = bytes(ord("0") if chr(byte) in "0123456789" else ord(" ") for byte in range(256))
+
+    def _has_long_number(text: bytes) -> bool:
+        """Whether there may be an integer over 64 bits, of which orjson makes a float."""
+        return b"0" * 19 in text.translate(_shape)
 
     _options = (
         orjson.OPT_PASSTHROUGH_DATACLASS
@@ -61,7 +65,7 @@ else:
         return _dumps(value) if b"null" in encoded else encoded
 
     def _fast_loads(text: bytes) -> Any:
-        if _long_number(text):
+        if _has_long_number(text):
             return _loads(text)
         try:
             return orjson.loads(text)
