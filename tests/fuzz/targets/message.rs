@@ -1,13 +1,18 @@
 //! A message is what serde_json makes of it, wherever serde_json reads it at
-//! all; its parts are the peer's bytes; and what is no message comes back.
+//! all; its parts are the peer's bytes; and what is no message comes back. And
+//! what a host may send is what serde_json takes.
 
 use std::fmt;
 
-use leash::message::{Frame, Kind, Parsed, Payload, parse};
-use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
+use leash::message::{Frame, Json, Kind, Parsed, Payload, parse};
+use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
 pub fn run(data: &[u8]) {
+    // serde_json does not look at text that nobody wants.
+    let text = std::str::from_utf8(data).ok();
+    let is_json = text.is_some_and(|text| serde_json::from_str::<IgnoredAny>(text).is_ok());
+    assert_eq!(Json::value(data, "it").is_ok(), is_json);
     let parsed = parse(data.to_vec());
     if let Some(expected) = Expected::of(data) {
         return compare(&parsed, &expected, data);
