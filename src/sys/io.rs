@@ -183,7 +183,8 @@ fn signal_set(signals: &[libc::c_int]) -> libc::sigset_t {
     }
 }
 
-fn retry(mut call: impl FnMut() -> libc::ssize_t) -> io::Result<usize> {
+/// Call again as long as a signal handler interrupts it.
+pub(super) fn retry(mut call: impl FnMut() -> libc::ssize_t) -> io::Result<usize> {
     loop {
         match usize::try_from(call()) {
             Ok(n) => return Ok(n),

@@ -9,6 +9,8 @@ pub mod park;
 pub mod pidfd;
 pub mod pipe;
 pub mod poller;
+#[cfg(feature = "websocket")]
+pub mod socket;
 pub mod spawn;
 #[path = "../guard/wire.rs"]
 pub mod wire;

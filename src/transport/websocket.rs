@@ -1,5 +1,6 @@
 //! A WebSocket: whole messages in and out (RFC 6455, by tungstenite).
 
+mod direct;
 mod queue;
 mod stream;
 mod target;
@@ -8,7 +9,8 @@ mod tls;
 
 use std::io;
 use std::pin::Pin;
-use std::task::{Context, Poll, ready};
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker, ready};
 
 use futures_util::{Sink as _, Stream as _};
 use tokio_tungstenite::WebSocketStream;
@@ -18,6 +20,7 @@ use tokio_tungstenite::tungstenite::protocol::{CloseFrame, WebSocketConfig};
 use tokio_tungstenite::tungstenite::{self, Bytes, Message, Utf8Bytes};
 
 use crate::error::{Code, Error, Result};
+use crate::sys::Fd;
 use stream::Stream;
 
 pub use queue::Queue;
@@ -42,7 +45,10 @@ const READ_BUFFER: usize = 8 * 1024;
 /// Then it drops pongs: a peer that reads nothing gets none.
 const CONTROL_MAX: usize = 256 * 1024;
 
-/// An open WebSocket. Needs the runtime's context.
+/// While the runtime does not watch a socket: so many pings and pongs at a time.
+const CONTROLS: u32 = 64;
+
+/// An open WebSocket. Needs the runtime's context, unless it has left it.
 pub struct Socket {
     web: WebSocketStream<Stream>,
     /// The rest of a message that goes in fragments.
@@ -51,6 +57,9 @@ pub struct Socket {
     batch: usize,
     /// Whether something was given to `web` that is not flushed yet.
     is_sending: bool,
+    /// Bytes of all messages that were started, and of those that were sent.
+    started: u64,
+    sent: u64,
     has_broken_off: bool,
     reads_next: bool,
     limits: Limits,
@@ -95,6 +104,17 @@ pub enum Turn {
     Ended(Ending),
 }
 
+/// What [`Socket::receive_now`] found.
+#[derive(Debug)]
+pub enum Received {
+    /// Something came in.
+    Turn(Turn),
+    /// Pings or pongs, and there may be more of something.
+    Some,
+    /// Nothing that is whole.
+    Nothing,
+}
+
 /// How the stream of messages ended.
 #[derive(Debug)]
 pub enum Ending {
@@ -137,6 +157,8 @@ impl Socket {
             rest: None,
             batch: 0,
             is_sending: false,
+            started: 0,
+            sent: 0,
             has_broken_off: false,
             reads_next: false,
             limits,
@@ -157,6 +179,7 @@ impl Socket {
     /// [`Socket::takes_more`].
     pub fn start(&mut self, opcode: Opcode, payload: Vec<u8>) -> io::Result<()> {
         debug_assert!(self.takes_more());
+        self.started += payload.len() as u64;
         let payload = Bytes::from(payload);
         let data = match opcode {
             Opcode::Text => Data::Text,
@@ -187,6 +210,11 @@ impl Socket {
         self.has_broken_off = true;
         self.is_sending = false;
         self.rest = None;
+    }
+
+    /// How many bytes of messages the kernel has, since the beginning.
+    pub fn sent(&self) -> u64 {
+        self.sent
     }
 
     /// How many bytes the peer has sent: a sign of life also in the middle of
@@ -233,17 +261,67 @@ impl Socket {
         while matches!(stream.read(&mut buffer).await, Ok(n) if n > 0) {}
     }
 
-    fn poll_send(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        loop {
-            // When this is done, tungstenite's buffer is empty.
-            ready!(Pin::new(&mut self.web).poll_flush(cx)).map_err(send_error)?;
-            self.batch = 0;
-            let Some(frame) = self.next_fragment() else {
-                self.is_sending = false;
-                return Poll::Ready(Ok(()));
-            };
-            self.give(Message::Frame(frame))?;
+    /// Let the runtime watch it no more: from now on it is sent and received by
+    /// [`Socket::send_now`] and [`Socket::receive_now`]. Its descriptor; `None`:
+    /// it stays as it is, being TLS, or broken.
+    pub fn leave_runtime(&mut self) -> Option<Arc<Fd>> {
+        self.web.get_mut().leave_runtime()
+    }
+
+    /// Let the runtime watch it again. Needs its context.
+    pub fn join_runtime(&mut self) -> io::Result<()> {
+        self.web.get_mut().join_runtime()
+    }
+
+    /// Send what was started, of a message in fragments the next one. Whether
+    /// there was room for that.
+    pub fn send_now(&mut self) -> io::Result<bool> {
+        let cx = &mut Context::from_waker(Waker::noop());
+        for _ in 0..2 {
+            if !self.is_sending {
+                return Ok(!self.has_broken_off);
+            }
+            match self.poll_portion(cx) {
+                Poll::Ready(portion) => drop(portion?),
+                Poll::Pending => return Ok(false),
+            }
         }
+        Ok(true)
+    }
+
+    /// Receive the next message with so many reads at most, or none. Answers to
+    /// pings that do not fit are left to be sent.
+    pub fn receive_now(&mut self, reads: u32) -> Received {
+        let cx = &mut Context::from_waker(Waker::noop());
+        self.web.get_mut().allow(reads);
+        for _ in 0..CONTROLS {
+            match self.poll_frame(cx) {
+                Poll::Ready(None | Some(Turn::Received(Incoming::Pong))) => {}
+                Poll::Ready(Some(turn)) => return Received::Turn(turn),
+                Poll::Pending => return Received::Nothing,
+            }
+        }
+        Received::Some
+    }
+
+    fn poll_send(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        while ready!(self.poll_portion(cx))? {}
+        Poll::Ready(Ok(()))
+    }
+
+    /// Send what was given to `web`, and give it the next fragment, if there is
+    /// one: whether.
+    fn poll_portion(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<bool>> {
+        // When this is done, tungstenite's buffer is empty.
+        ready!(Pin::new(&mut self.web).poll_flush(cx)).map_err(send_error)?;
+        self.batch = 0;
+        let Some(frame) = self.next_fragment() else {
+            self.is_sending = false;
+            self.sent = self.started;
+            return Poll::Ready(Ok(false));
+        };
+        self.give(Message::Frame(frame))?;
+        Poll::Ready(Ok(true))
     }
 
     fn next_fragment(&mut self) -> Option<Frame> {
@@ -264,28 +342,35 @@ impl Socket {
 
     fn poll_receive(&mut self, cx: &mut Context<'_>) -> Poll<Turn> {
         loop {
-            let incoming = match ready!(Pin::new(&mut self.web).poll_next(cx)) {
-                Some(Ok(Message::Text(text))) => self.data(Opcode::Text, text.into()),
-                Some(Ok(Message::Binary(bytes))) => self.data(Opcode::Binary, bytes),
-                Some(Ok(Message::Pong(_))) => Ok(Incoming::Pong),
-                Some(Ok(Message::Close(frame))) => {
-                    // tungstenite has its answer ready.
-                    self.is_sending = !self.has_broken_off;
-                    Ok(Incoming::Close(frame.map(|frame| frame.code.into())))
-                }
-                // The pong is on its way; frames are not given out.
-                Some(Ok(Message::Ping(_) | Message::Frame(_))) => {
-                    self.is_sending = !self.has_broken_off;
-                    continue;
-                }
-                Some(Err(e)) => return Poll::Ready(Turn::Ended(self.ending(e))),
-                None => return Poll::Ready(Turn::Ended(Ending::Closed)),
-            };
-            return Poll::Ready(match incoming {
-                Ok(incoming) => Turn::Received(incoming),
-                Err(error) => Turn::Ended(Ending::Broken(error, CLOSE_TOO_BIG)),
-            });
+            if let Some(turn) = ready!(self.poll_frame(cx)) {
+                return Poll::Ready(turn);
+            }
         }
+    }
+
+    /// What the next frame brings; nothing, if it is a ping.
+    fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Turn>> {
+        let incoming = match ready!(Pin::new(&mut self.web).poll_next(cx)) {
+            Some(Ok(Message::Text(text))) => self.data(Opcode::Text, text.into()),
+            Some(Ok(Message::Binary(bytes))) => self.data(Opcode::Binary, bytes),
+            Some(Ok(Message::Pong(_))) => Ok(Incoming::Pong),
+            Some(Ok(Message::Close(frame))) => {
+                // tungstenite has its answer ready.
+                self.is_sending = !self.has_broken_off;
+                Ok(Incoming::Close(frame.map(|frame| frame.code.into())))
+            }
+            // The pong is on its way; frames are not given out.
+            Some(Ok(Message::Ping(_) | Message::Frame(_))) => {
+                self.is_sending = !self.has_broken_off;
+                return Poll::Ready(None);
+            }
+            Some(Err(e)) => return Poll::Ready(Some(Turn::Ended(self.ending(e)))),
+            None => return Poll::Ready(Some(Turn::Ended(Ending::Closed))),
+        };
+        Poll::Ready(Some(match incoming {
+            Ok(incoming) => Turn::Received(incoming),
+            Err(error) => Turn::Ended(Ending::Broken(error, CLOSE_TOO_BIG)),
+        }))
     }
 
     fn data(&self, opcode: Opcode, bytes: Bytes) -> Result<Incoming> {

@@ -1,15 +1,18 @@
-//! The bytes below a WebSocket: TCP, or TLS over it.
+//! The bytes below a WebSocket: TCP with or without the runtime, or TLS over it.
 
 use std::io;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio_rustls::client::TlsStream;
 
+use super::direct::Direct;
 use super::tcp::Tcp;
+use crate::sys::Fd;
 
-/// TCP, or TLS over it.
+/// TCP with or without the runtime, or TLS over it.
 pub struct Stream {
     layer: Layer,
     read: u64,
@@ -19,6 +22,7 @@ pub struct Stream {
 enum Layer {
     Plain(Tcp),
     Tls(Box<TlsStream<Tcp>>),
+    Direct(Direct),
 }
 
 impl From<Tcp> for Stream {
@@ -49,6 +53,31 @@ impl Stream {
         match &mut self.layer {
             Layer::Plain(tcp) => tcp.accepted(),
             Layer::Tls(tls) => tls.get_mut().0.accepted(),
+            Layer::Direct(_) => {}
+        }
+    }
+
+    /// Let the runtime watch it no more, and read only by permission. Its
+    /// descriptor; `None`: it stays as it is, being TLS, or broken.
+    pub fn leave_runtime(&mut self) -> Option<Arc<Fd>> {
+        let Layer::Plain(tcp) = &self.layer else { return None };
+        let fd = Arc::new(tcp.unwatched()?);
+        self.layer = Layer::Direct(Direct::new(Arc::clone(&fd)));
+        Some(fd)
+    }
+
+    /// Let the runtime watch it again. Needs its context.
+    pub fn join_runtime(&mut self) -> io::Result<()> {
+        match &mut self.layer {
+            Layer::Direct(direct) => direct.watch(),
+            Layer::Plain(_) | Layer::Tls(_) => Ok(()),
+        }
+    }
+
+    /// While the runtime does not watch it: allow so many reads.
+    pub fn allow(&mut self, reads: u32) {
+        if let Layer::Direct(direct) = &mut self.layer {
+            direct.allow(reads);
         }
     }
 }
@@ -63,6 +92,7 @@ impl AsyncRead for Stream {
         let done = ready!(match &mut self.layer {
             Layer::Plain(tcp) => Pin::new(tcp).poll_read(cx, buffer),
             Layer::Tls(tls) => Pin::new(&mut **tls).poll_read(cx, buffer),
+            Layer::Direct(direct) => Pin::new(direct).poll_read(cx, buffer),
         });
         self.read += (buffer.filled().len() - before) as u64;
         Poll::Ready(match done {
@@ -83,6 +113,7 @@ impl AsyncWrite for Stream {
         let done = ready!(match &mut self.layer {
             Layer::Plain(tcp) => Pin::new(tcp).poll_write(cx, bytes),
             Layer::Tls(tls) => Pin::new(&mut **tls).poll_write(cx, bytes),
+            Layer::Direct(direct) => Pin::new(direct).poll_write(cx, bytes),
         });
         self.written += *done.as_ref().unwrap_or(&0) as u64;
         Poll::Ready(done)
@@ -92,6 +123,7 @@ impl AsyncWrite for Stream {
         match &mut self.layer {
             Layer::Plain(tcp) => Pin::new(tcp).poll_flush(cx),
             Layer::Tls(tls) => Pin::new(&mut **tls).poll_flush(cx),
+            Layer::Direct(direct) => Pin::new(direct).poll_flush(cx),
         }
     }
 
@@ -99,6 +131,7 @@ impl AsyncWrite for Stream {
         match &mut self.layer {
             Layer::Plain(tcp) => Pin::new(tcp).poll_shutdown(cx),
             Layer::Tls(tls) => Pin::new(&mut **tls).poll_shutdown(cx),
+            Layer::Direct(direct) => Pin::new(direct).poll_shutdown(cx),
         }
     }
 }

@@ -12,7 +12,7 @@ use socket2::{SockRef, TcpKeepalive};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpSocket, TcpStream};
 
-use crate::sys::Claim;
+use crate::sys::{Claim, Fd, socket};
 
 /// "Connection Attempt Delay" of RFC 8305, section 5.
 const NEXT_AFTER: Duration = Duration::from_millis(250);
@@ -94,6 +94,12 @@ impl Tcp {
     /// is read first, and then the failure.
     pub fn accepted(&mut self) {
         self.is_accepted = true;
+    }
+
+    /// The same connection by a descriptor that the runtime does not watch.
+    /// `None`: there is none to be had, or a write has failed already.
+    pub fn unwatched(&self) -> Option<Fd> {
+        if self.refused.is_some() { None } else { socket::copy(&self.stream).ok() }
     }
 }
 
