@@ -27,6 +27,7 @@
 //! | `echo-loop` | answer every request with its params; pings and a Close as well |
 //! | `deaf-loop` | the same, but neither pings nor a Close |
 //! | `flood:N:BYTES` | N notifications `flood` of that size, as fast as possible |
+//! | `ping` | a ping, and wait for its pong |
 //! | `ping-flood:N` | N pings, as fast as possible |
 //! | `close:CODE` | a Close, and wait for the client's |
 //! | `never-read`, `stall` | nothing more, for ever |
@@ -143,6 +144,10 @@ impl Client {
                 self.echo_loop()?;
             }
             "flood" => self.flood(number(head), tail.parse().unwrap_or(0))?,
+            "ping" => {
+                self.send(FIN | PING, b"!")?;
+                while self.read_frame()?.0 & 15 != PONG {}
+            }
             "ping-flood" => (0..number(rest)).try_for_each(|_| self.send(FIN | PING, b"?"))?,
             "close" => {
                 self.send(FIN | CLOSE, &(number(rest) as u16).to_be_bytes())?;

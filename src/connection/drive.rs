@@ -16,7 +16,8 @@ use crate::error::{Code, Error, Result};
 use crate::events::{Closed, Text};
 use crate::process::{Exit, Report, Server, Stage, Teardown};
 use crate::sys::{self, Watched};
-use crate::transport::stdio::{Filled, Lines, Reader};
+use crate::transport::Reader;
+use crate::transport::stdio::{Filled, Lines};
 
 /// After the end, what is already in the pipe is read for this long at most: a
 /// helper of the server may hold the other end for hours.
@@ -509,7 +510,8 @@ fn signal_name(signal: i32) -> String {
     }
 }
 
-async fn at(time: Option<Instant>) {
+/// When it is time; never, if that is not known.
+pub(super) async fn at(time: Option<Instant>) {
     match time {
         Some(time) => tokio::time::sleep_until(time.into()).await,
         None => pending().await,
@@ -521,10 +523,11 @@ async fn readable(reports: &Watched) {
     let _ = reports.readable().await.map(|mut guard| guard.retain_ready());
 }
 
-async fn has_room(stdin: &Option<Watched>) {
-    match stdin {
-        Some(stdin) => {
-            let _ = stdin.writable().await.map(|mut guard| guard.retain_ready());
+/// When there is room for output that waits.
+pub(super) async fn has_room(output: &Option<Watched>) {
+    match output {
+        Some(output) => {
+            let _ = output.writable().await.map(|mut guard| guard.retain_ready());
         }
         None => pending().await,
     }

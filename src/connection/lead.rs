@@ -1,7 +1,7 @@
-//! Who reads. A thread that waits for something reads stdout itself: it leads
-//! its connection until it has what it came for. Other waiting threads follow:
-//! they sleep until they are handed their answer, or the lead. When nobody
-//! waits, the runtime reads.
+//! Who reads. A thread that waits for something reads stdout, or a plain
+//! WebSocket, itself: it leads its connection until it has what it came for.
+//! Other waiting threads follow: they sleep until they are handed their answer,
+//! or the lead. When nobody waits, the runtime reads.
 //!
 //! The right to read is the [`Input`] itself: see [`super::handover`].
 
@@ -20,9 +20,10 @@ use crate::message::Parsed;
 use crate::runtime::{Registration, Source};
 use crate::sys::io::{Want, Woken, wait};
 use crate::sys::park::Bell;
-use crate::transport::stdio::{Filled, Reader};
+use crate::transport::Reader;
+use crate::transport::stdio::Filled;
 
-/// The server's stdout, and the runtime's interest in it.
+/// What comes in, and the runtime's interest in it.
 pub(super) struct Input {
     pub reader: Reader,
     pub interest: Registration,
@@ -34,8 +35,8 @@ pub(super) struct Input {
 const BATCH: usize = 64;
 
 impl Input {
-    pub fn new(reader: Reader, interest: Registration) -> Self {
-        Self { reader, interest, batch: Vec::new() }
+    pub fn new(reader: impl Into<Reader>, interest: Registration) -> Self {
+        Self { reader: reader.into(), interest, batch: Vec::new() }
     }
 
     /// Parse messages that have been read, for as many as there is room.
@@ -188,7 +189,12 @@ impl<'a> Lead<'a> {
     /// long as there is room for them.
     pub fn read(&mut self) -> Filled {
         let Some(input) = &mut self.input else { return Filled::Nothing };
-        match self.shared.read(input) {
+        let read = self.shared.read(input);
+        if input.reader.has_left_work() {
+            self.shared.driver.notify_one();
+        }
+        match read {
+            Ok(_) if input.reader.is_over() => self.end(StreamEnd::Closed),
             Ok(Filled::End) => self.end(StreamEnd::Closed),
             Ok(filled) => filled,
             Err(error) => self.end(StreamEnd::Broken(error)),
@@ -384,8 +390,8 @@ impl Shared {
         }
     }
 
-    /// Whether the runtime may read where no thread of the host ever does.
-    /// While it may not, it will be told of room.
+    /// Whether there is room for what could be read. While there is none, the
+    /// runtime will be told of it.
     #[cfg(feature = "websocket")]
     pub fn may_read(&self) -> bool {
         let mut state = self.state();

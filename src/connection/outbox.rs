@@ -8,7 +8,7 @@ use crate::message::Outgoing;
 use crate::options::Options;
 use crate::sys::Fd;
 use crate::trace::Trace;
-use crate::transport::stdio::{self, Rest, Writing};
+use crate::transport::stdio::{self, Rest};
 #[cfg(feature = "websocket")]
 use crate::transport::websocket;
 
@@ -41,9 +41,32 @@ pub enum Haste {
 pub enum Sink {
     /// The server's stdin: bytes, written by whoever sends.
     Pipe(stdio::Sink),
-    /// Whole messages, for the runtime.
+    /// Whole messages; over TLS for the runtime alone.
     #[cfg(feature = "websocket")]
     Messages(websocket::Queue),
+}
+
+/// Output on its way: the right to write, and what. It goes back to the outbox.
+pub enum Writing<'a> {
+    /// To the server's stdin.
+    Pipe(stdio::Writing<'a>),
+    /// To a plain WebSocket.
+    #[cfg(feature = "websocket")]
+    Messages(websocket::Writing),
+}
+
+impl Writing<'_> {
+    /// Write as much as fits. Never blocks. How much a pipe took.
+    pub fn write(&mut self) -> io::Result<usize> {
+        match self {
+            Self::Pipe(pipe) => pipe.write(),
+            #[cfg(feature = "websocket")]
+            Self::Messages(messages) => {
+                messages.write();
+                Ok(0)
+            }
+        }
+    }
 }
 
 /// Corked output goes at this size even without a flush.
@@ -194,9 +217,9 @@ impl Outbox {
 impl Sink {
     fn send<'a>(&mut self, message: &'a Outgoing<'_>) -> Result<Option<Writing<'a>>> {
         match self {
-            Self::Pipe(pipe) => pipe.send(message.parts()),
+            Self::Pipe(pipe) => Ok(pipe.send(message.parts())?.map(Writing::Pipe)),
             #[cfg(feature = "websocket")]
-            Self::Messages(queue) => queue.push(&message.unframed()).map(|()| None),
+            Self::Messages(queue) => Ok(queue.send(&message.unframed())?.map(Writing::Messages)),
         }
     }
 
@@ -210,26 +233,28 @@ impl Sink {
 
     fn flush(&mut self) -> Result<Option<Writing<'static>>> {
         match self {
-            Self::Pipe(pipe) => pipe.flush(),
+            Self::Pipe(pipe) => Ok(pipe.flush()?.map(Writing::Pipe)),
             #[cfg(feature = "websocket")]
-            Self::Messages(_) => Ok(None),
+            Self::Messages(_) => Ok(self.resume()),
         }
     }
 
     fn resume(&mut self) -> Option<Writing<'static>> {
         match self {
-            Self::Pipe(pipe) => pipe.resume(),
-            // The runtime looks at it by itself.
+            Self::Pipe(pipe) => pipe.resume().map(Writing::Pipe),
             #[cfg(feature = "websocket")]
-            Self::Messages(_) => None,
+            Self::Messages(queue) => queue.resume().map(Writing::Messages),
         }
     }
 
     fn wrote(&mut self, writing: Writing<'_>, written: io::Result<usize>) -> Result<bool> {
-        match self {
-            Self::Pipe(pipe) => pipe.wrote(writing, written),
+        match (self, writing) {
+            (Self::Pipe(pipe), Writing::Pipe(writing)) => pipe.wrote(writing, written),
             #[cfg(feature = "websocket")]
-            Self::Messages(_) => Ok(true),
+            (Self::Messages(queue), Writing::Messages(writing)) => queue.wrote(writing),
+            // A sink takes back what it gave.
+            #[cfg(feature = "websocket")]
+            _ => Ok(true),
         }
     }
 
@@ -237,7 +262,7 @@ impl Sink {
         match self {
             Self::Pipe(pipe) => pipe.is_writing(),
             #[cfg(feature = "websocket")]
-            Self::Messages(_) => false,
+            Self::Messages(queue) => queue.is_writing(),
         }
     }
 
@@ -285,7 +310,7 @@ impl Sink {
         }
     }
 
-    /// The messages that wait for the runtime.
+    /// The messages, if there are such.
     #[cfg(feature = "websocket")]
     pub fn messages(&mut self) -> Option<&mut websocket::Queue> {
         match self {

@@ -1,24 +1,30 @@
-//! The runtime's side of a connection to a URL: it dials, reads and writes
-//! messages, keeps deadlines, and sees the connection to its end.
+//! The runtime's side of a connection to a URL: it dials, keeps deadlines, and
+//! sees the connection to its end. Over TLS it reads and writes all messages;
+//! over a plain WebSocket threads of the host do that, too ([`plain`]), until
+//! the end.
 
-use std::future::{pending, poll_fn};
+mod pings;
+mod plain;
+
+use std::future::poll_fn;
 use std::io;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::drive::at;
 use super::outbox::Sink;
 use super::shared::{End, Life, Shared};
 use crate::error::{Code, Error, Result};
 use crate::events::{Closed, Text};
-use crate::framing::Piece;
 use crate::options::Options;
 use crate::runtime;
 use crate::sys::park::Bell;
 use crate::trace::Trace;
 use crate::transport::websocket::{
-    self, Ending, Incoming, Opcode, Progress, Socket, Target, Trust, Turn,
+    self, Ending, Incoming, Opcode, Plain, Progress, Socket, Target, Trust, Turn,
 };
+use pings::Pings;
 
 /// With a limit of zero nobody waits for the dial, and yet it must end.
 const DIAL_MAX: Duration = Duration::from_secs(30);
@@ -56,7 +62,6 @@ pub(super) fn dial(
     let ready = Bell::new()
         .map_err(|e| Error::os(Code::Connect, "cannot get a descriptor for the connection", &e))?;
     let sink = Sink::Messages(websocket::Queue::default());
-    // Threads of the host never read: what they would get is no message yet.
     let trace = Trace::from_environment(target.label());
     let shared = Arc::new(Shared::new(options, trace, sink, ready));
     let until = match limit {
@@ -68,7 +73,6 @@ pub(super) fn dial(
         target,
         grace: options.exit_after,
         pings: Pings::new(options.ping_every),
-        taken: 0,
         has_opened: false,
         cause: None,
         close_code: None,
@@ -85,8 +89,6 @@ struct Driver {
     /// How long a close may take.
     grace: Duration,
     pings: Pings,
-    /// Bytes that were taken from the outbox and are not sent yet.
-    taken: usize,
     has_opened: bool,
     /// Why it ends by itself.
     cause: Option<Cause>,
@@ -114,24 +116,34 @@ enum Happening {
 impl Driver {
     /// See the connection through its life.
     async fn run(mut self, until: Option<Instant>) {
-        let mut socket = match self.open(until).await {
-            Ok(socket) => socket,
+        let opened = self.open(until).await;
+        let (socket, ending) = match opened {
+            Ok(socket) => match Plain::share(socket, self.shared.trace.clone()) {
+                Ok((plain, reader)) => self.see_shared(plain, reader).await,
+                Err(socket) => self.see_own(*socket).await,
+            },
             Err(error) => {
                 self.cause = Some(Cause { error, tell: None, is_last: true });
-                let end = self.end();
-                return self.finish(&end);
+                (None, Instant::now())
             }
         };
+        let end = self.end();
+        if let Some(mut socket) = socket {
+            self.close(&mut socket, &end, ending).await;
+        }
+        // Descriptors first: who sees the end must not see them any more.
+        self.finish(&end);
+    }
+
+    /// See a connection that is the runtime's alone to where its end begins:
+    /// the socket, and when that was.
+    async fn see_own(&mut self, mut socket: Socket) -> (Option<Socket>, Instant) {
         self.has_opened = true;
         self.shared.opened(None);
         while self.cause.is_none() && !self.is_closing() {
             self.step(&mut socket, None).await;
         }
-        let end = self.end();
-        self.close(&mut socket, &end).await;
-        // Descriptors first: who sees the end must not see them any more.
-        drop(socket);
-        self.finish(&end);
+        (Some(socket), Instant::now())
     }
 
     /// Whether the host has begun the end.
@@ -167,10 +179,16 @@ impl Driver {
         match self.next(socket, until).await {
             Happening::Kicked | Happening::Time => self.shared.expire(Instant::now()),
             Happening::Ping => self.ping(socket),
-            Happening::Turn(Ok(Turn::Sent)) => self.settle(),
-            Happening::Turn(Ok(Turn::Received(incoming))) => self.take_in(incoming),
-            Happening::Turn(Ok(Turn::Ended(ending))) => self.ended(ending),
+            Happening::Turn(Ok(turn)) => self.turned(socket, turn),
             Happening::Turn(Err(e)) => self.cannot_send(socket, &e),
+        }
+    }
+
+    fn turned(&mut self, socket: &Socket, turn: Turn) {
+        match turn {
+            Turn::Sent => self.settle(socket),
+            Turn::Received(incoming) => self.take_in(incoming),
+            Turn::Ended(ending) => self.ended(ending),
         }
     }
 
@@ -215,7 +233,6 @@ impl Driver {
                 outbox.sink().messages().and_then(websocket::Queue::take)
             };
             let Some(message) = message else { return };
-            self.taken += message.len();
             if let Err(e) = socket.start(Opcode::Text, message) {
                 return self.cannot_send(socket, &e);
             }
@@ -223,13 +240,12 @@ impl Driver {
     }
 
     /// What was taken has been sent.
-    fn settle(&mut self) {
+    fn settle(&self, socket: &Socket) {
         let mut outbox = self.shared.outbox();
         if let Some(queue) = outbox.sink().messages() {
-            queue.sent(self.taken);
+            queue.sent(socket.sent());
         }
         self.shared.note(&outbox);
-        self.taken = 0;
     }
 
     /// The peer takes nothing any more; it may still have said something.
@@ -241,24 +257,30 @@ impl Driver {
 
     fn ping(&mut self, socket: &mut Socket) {
         if self.pings.is_missing() {
-            let label = self.target.label();
-            let text = format!("{label} answered no ping for two periods of LEASH_OPT_PING_EVERY");
-            let error = Error::new(Code::Closed, text);
-            self.cause.get_or_insert(Cause { error, tell: None, is_last: true });
-            return;
+            return self.missed_pings();
         }
-        self.pings.sent();
-        self.shared.trace.note(|| "-> ping".to_owned());
+        self.pinging();
         if let Err(e) = socket.start_ping() {
             self.cannot_send(socket, &e);
         }
     }
 
+    fn missed_pings(&mut self) {
+        let label = self.target.label();
+        let text = format!("{label} answered no ping for two periods of LEASH_OPT_PING_EVERY");
+        let error = Error::new(Code::Closed, text);
+        self.cause.get_or_insert(Cause { error, tell: None, is_last: true });
+    }
+
+    fn pinging(&mut self) {
+        self.pings.sent();
+        self.shared.trace.note(|| "-> ping".to_owned());
+    }
+
     /// Take in one message, or what else came.
     fn take_in(&mut self, incoming: Incoming) {
         let piece = match incoming {
-            Incoming::Data(Opcode::Text, bytes) => Piece::Message(bytes),
-            Incoming::Data(Opcode::Binary, bytes) => Piece::Noise(bytes),
+            Incoming::Data(opcode, bytes) => opcode.piece(bytes),
             Incoming::Pong => return self.pings.answered(),
             Incoming::Close(code) => return self.closed_by_peer(code),
         };
@@ -308,8 +330,7 @@ impl Driver {
     }
 
     /// The closing handshake, as far as the peer plays along.
-    async fn close(&mut self, socket: &mut Socket, end: &End) {
-        let begun = Instant::now();
+    async fn close(&mut self, socket: &mut Socket, end: &End, begun: Instant) {
         let soon = begun + LAST_WORDS.min(self.grace);
         self.pings = Pings::new(Duration::ZERO);
         match (&self.cause, end) {
@@ -330,11 +351,13 @@ impl Driver {
         // What was corked goes, too.
         let _ = self.shared.flush(self.shared.outbox());
         let shared = Arc::clone(&self.shared);
-        let is_sent = |socket: &Socket| !socket.is_sending() && !shared.outbox().is_waiting();
+        let is_sent = |socket: &Socket| !socket.is_sending() && shared.outbox().is_done();
         self.turn_until(socket, until, is_sent).await;
         if self.cause.is_some() || !is_sent(socket) {
             return;
         }
+        // What the library itself would send could only come behind the Close.
+        self.shared.outbox().sink().close();
         if socket.start_close(NORMAL).is_ok() {
             self.turn_until(socket, until, |_| false).await;
         }
@@ -396,57 +419,6 @@ impl Drop for Driver {
     }
 }
 
-/// When pings are due, and whether they are answered. Anything that the peer
-/// sends counts as an answer: a pong may have to wait behind a large message.
-/// So does that it reads, as long as our ping waits behind one.
-struct Pings {
-    every: Duration,
-    next: Option<Instant>,
-    /// Sent since the last sign of life.
-    unanswered: u32,
-    /// How much had been read and written by then.
-    traffic: (u64, u64),
-}
-
-impl Pings {
-    fn new(every: Duration) -> Self {
-        Self { every, next: None, unanswered: 0, traffic: (0, 0) }
-    }
-
-    /// When to look again.
-    fn due(&mut self, socket: &Socket) -> Option<Instant> {
-        if self.every.is_zero() {
-            return None;
-        }
-        let before = self.traffic;
-        self.traffic = (socket.bytes_read(), socket.bytes_written());
-        let has_read = self.traffic.1 != before.1 && socket.is_sending();
-        if self.traffic.0 != before.0 || has_read {
-            self.unanswered = 0;
-        }
-        Some(*self.next.get_or_insert_with(|| Instant::now() + self.every))
-    }
-
-    /// Nobody reads: silence is no sign.
-    fn stop(&mut self) {
-        self.next = None;
-        self.unanswered = 0;
-    }
-
-    fn answered(&mut self) {
-        self.unanswered = 0;
-    }
-
-    fn is_missing(&self) -> bool {
-        self.unanswered >= 2
-    }
-
-    fn sent(&mut self) {
-        self.unanswered += 1;
-        self.next = Some(Instant::now() + self.every);
-    }
-}
-
 /// RFC 6455, section 7.4.1, and the registry that it founded.
 fn meaning(code: u16) -> &'static str {
     match code {
@@ -463,12 +435,5 @@ fn meaning(code: u16) -> &'static str {
         1013 => " (try again later)",
         1014 => " (bad gateway)",
         _ => "",
-    }
-}
-
-async fn at(time: Option<Instant>) {
-    match time {
-        Some(time) => tokio::time::sleep_until(time.into()).await,
-        None => pending().await,
     }
 }

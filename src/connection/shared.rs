@@ -1,7 +1,9 @@
 //! What the host's threads and the runtime share of one connection.
 //!
 //! Two locks, always taken in this order, and neither is held across a system
-//! call that can block: `outbox` (what goes out), `state` (everything else).
+//! call that can block: `outbox` (what goes out), `state` (everything else). A
+//! plain WebSocket has a third ([`crate::transport::websocket::Plain`]), which is
+//! taken with neither of them.
 
 use std::ops::{Deref, DerefMut};
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
@@ -13,7 +15,7 @@ use tokio::sync::Notify;
 use super::deadlines::Deadlines;
 use super::handover::Reading;
 use super::lead::{Input, Spin};
-use super::outbox::{Haste, Outbox, Sink};
+use super::outbox::{Haste, Outbox, Sink, Writing};
 use super::upload::{self, Upload};
 use crate::error::{Code, Error, Result};
 use crate::events::{Body, Closed, Event, Limits, Outcome, Queue, Text};
@@ -23,7 +25,6 @@ use crate::options::Options;
 use crate::session::{CallId, Session};
 use crate::sys::park::Bell;
 use crate::trace::Trace;
-use crate::transport::stdio::Writing;
 
 /// A thread that sends writes so many portions of what others have added
 /// meanwhile. The rest is the runtime's: nobody may have to write for ever.
@@ -75,7 +76,8 @@ pub(super) struct State {
     /// Threads that wait for a change of `life`.
     watchers: Vec<Arc<Bell>>,
     is_ready: bool,
-    /// Whether the runtime waits for room in the queue, where it alone reads.
+    /// Whether the runtime wants to hear of room in the queue: it alone reads, or
+    /// it counts the time of pings.
     pub is_held_up: bool,
 }
 
@@ -415,7 +417,7 @@ impl Shared {
     fn write<'a>(
         &'a self,
         mut outbox: MutexGuard<'a, Outbox>,
-        writing: Writing<'_>,
+        mut writing: Writing<'_>,
     ) -> (MutexGuard<'a, Outbox>, Result<bool>) {
         drop(outbox);
         let written = writing.write();
@@ -428,7 +430,7 @@ impl Shared {
             if !is_all {
                 break;
             }
-            let Some(writing) = outbox.resume() else { break };
+            let Some(mut writing) = outbox.resume() else { break };
             drop(outbox);
             let written = writing.write();
             outbox = self.outbox();

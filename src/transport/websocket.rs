@@ -1,6 +1,7 @@
 //! A WebSocket: whole messages in and out (RFC 6455, by tungstenite).
 
 mod direct;
+mod plain;
 mod queue;
 mod stream;
 mod target;
@@ -20,9 +21,11 @@ use tokio_tungstenite::tungstenite::protocol::{CloseFrame, WebSocketConfig};
 use tokio_tungstenite::tungstenite::{self, Bytes, Message, Utf8Bytes};
 
 use crate::error::{Code, Error, Result};
+use crate::framing::Piece;
 use crate::sys::Fd;
 use stream::Stream;
 
+pub use plain::{Plain, Reader, Writing};
 pub use queue::Queue;
 pub use target::{Progress, Target};
 pub use tls::Trust;
@@ -80,6 +83,16 @@ pub enum Opcode {
     Text,
     /// Any bytes.
     Binary,
+}
+
+impl Opcode {
+    /// A message as it is taken in: JSON is text.
+    pub fn piece(self, bytes: Vec<u8>) -> Piece {
+        match self {
+            Self::Text => Piece::Message(bytes),
+            Self::Binary => Piece::Noise(bytes),
+        }
+    }
 }
 
 /// What came in.
