@@ -444,10 +444,14 @@ impl Shared {
     /// runtime's, and so is a broken pipe.
     fn release(&self, mut outbox: MutexGuard<'_, Outbox>) {
         let is_runtimes = outbox.is_runtimes();
+        let was_overdrawn = self.is_overdrawn();
         self.note(&outbox);
         drop(outbox);
         if is_runtimes {
             self.driver.notify_one();
+        }
+        if was_overdrawn && !self.is_overdrawn() {
+            self.update(|state| self.pass_on(state));
         }
     }
 
