@@ -226,6 +226,10 @@ impl Connection {
     /// A descriptor that is readable exactly while [`Connection::poll`] would
     /// not have to wait. It lives as long as the connection.
     pub fn fd(&self) -> BorrowedFd<'_> {
+        #[cfg(feature = "websocket")]
+        if let Some(queue) = self.shared.outbox().sink().messages() {
+            queue.leave_to_runtime();
+        }
         self.shared.update(|state| {
             state.reading.is_exported = true;
             self.shared.pass_on(state);

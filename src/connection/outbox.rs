@@ -130,6 +130,9 @@ impl Outbox {
         self.trace.sent(message);
         let may_wait = self.cork && haste == Haste::Corked;
         if !may_wait && !self.is_corked {
+            if haste != Haste::Awaited && self.sink.is_left_to_runtime() {
+                return self.sink.hold(message).map(|()| None);
+            }
             return self.sink.send(message);
         }
         self.sink.hold(message)?;
@@ -263,6 +266,15 @@ impl Sink {
             Self::Pipe(pipe) => pipe.is_writing(),
             #[cfg(feature = "websocket")]
             Self::Messages(queue) => queue.is_writing(),
+        }
+    }
+
+    /// Whether what nobody waits for is better written by the runtime.
+    fn is_left_to_runtime(&self) -> bool {
+        match self {
+            Self::Pipe(_) => false,
+            #[cfg(feature = "websocket")]
+            Self::Messages(queue) => queue.is_left_to_runtime(),
         }
     }
 

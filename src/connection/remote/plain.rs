@@ -109,6 +109,11 @@ impl Driver {
     /// Wait for room exactly while something waits for it: it comes and goes
     /// with each message that the peer reads.
     fn watch_room(&mut self, part: &mut Part) {
+        if part.room.is_none() && self.shared.outbox().is_waiting() {
+            // Most likely there is room.
+            self.shared.resume();
+            self.shared.update(|state| self.shared.pass_on(state));
+        }
         let is_waiting = self.shared.outbox().is_waiting() || part.plain.is_sending();
         match (&part.room, is_waiting) {
             (None, true) => match sys::watch(Arc::clone(&part.fd), Interest::WRITABLE) {
