@@ -114,8 +114,8 @@ impl Driver {
             self.shared.resume();
             self.shared.update(|state| self.shared.pass_on(state));
         }
-        let is_waiting = self.shared.outbox().is_waiting() || part.plain.is_sending();
-        match (&part.room, is_waiting) {
+        let is_waiting = self.shared.outbox().is_waiting();
+        match (&part.room, is_waiting || part.plain.is_sending()) {
             (None, true) => match sys::watch(Arc::clone(&part.fd), Interest::WRITABLE) {
                 Ok(room) => part.room = Some(room),
                 Err(e) => part.failure = Some(e),
