@@ -167,9 +167,11 @@ impl Connection {
         let mut is_first = false;
         let haste = match answer {
             Answer::Queued { until } => {
+                // Whoever has the descriptor waits by it, and the runtime reads.
+                let is_alone = state.calls.is_empty() && !state.reading.is_exported;
                 state.begin(call);
                 is_first = until.is_some_and(|until| state.add_deadline(until, id));
-                Haste::Corked
+                if is_alone { Haste::Alone } else { Haste::Corked }
             }
             Answer::Awaited { by, lead } => {
                 call.waiter = Some(Arc::clone(by));
@@ -226,10 +228,6 @@ impl Connection {
     /// A descriptor that is readable exactly while [`Connection::poll`] would
     /// not have to wait. It lives as long as the connection.
     pub fn fd(&self) -> BorrowedFd<'_> {
-        #[cfg(feature = "websocket")]
-        if let Some(queue) = self.shared.outbox().sink().messages() {
-            queue.leave_to_runtime();
-        }
         self.shared.update(|state| {
             state.reading.is_exported = true;
             self.shared.pass_on(state);

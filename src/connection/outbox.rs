@@ -33,7 +33,11 @@ pub enum Haste {
     Now,
     /// Now, too, and whoever sends it waits for the answer.
     Awaited,
-    /// With the next ones, where the host asked for that.
+    /// With the next ones, where the host asked for that; otherwise now: most
+    /// likely it is waited for in a moment.
+    Alone,
+    /// With the next ones, where the host asked for that, or where each one
+    /// would cost much.
     Corked,
 }
 
@@ -128,9 +132,9 @@ impl Outbox {
         haste: Haste,
     ) -> Result<Option<Writing<'a>>> {
         self.trace.sent(message);
-        let may_wait = self.cork && haste == Haste::Corked;
+        let may_wait = self.cork && matches!(haste, Haste::Alone | Haste::Corked);
         if !may_wait && !self.is_corked {
-            if haste != Haste::Awaited && self.sink.is_left_to_runtime() {
+            if haste == Haste::Corked && self.sink.is_dear() {
                 return self.sink.hold(message).map(|()| None);
             }
             return self.sink.send(message);
@@ -269,12 +273,13 @@ impl Sink {
         }
     }
 
-    /// Whether what nobody waits for is better written by the runtime.
-    fn is_left_to_runtime(&self) -> bool {
+    /// Whether each write costs so much that the runtime had better gather
+    /// messages that nobody waits for.
+    fn is_dear(&self) -> bool {
         match self {
             Self::Pipe(_) => false,
             #[cfg(feature = "websocket")]
-            Self::Messages(queue) => queue.is_left_to_runtime(),
+            Self::Messages(_) => true,
         }
     }
 

@@ -17,8 +17,6 @@ pub struct Queue {
     /// Where to write them, while threads of the host may.
     plain: Option<Arc<Plain>>,
     is_writing: bool,
-    /// Whether the runtime reads anyway, and had better write, too.
-    is_left_to_runtime: bool,
     /// Bytes of all messages that were kept, and of those that were sent.
     kept: u64,
     sent: u64,
@@ -34,17 +32,6 @@ impl Queue {
     /// From now on the runtime writes alone. Somebody may just be writing.
     pub fn unshare(&mut self) {
         self.plain = None;
-    }
-
-    /// From now on leave to the runtime what nobody waits for: it is about to
-    /// wake up for the answers anyway, and writes many messages at once.
-    pub fn leave_to_runtime(&mut self) {
-        self.is_left_to_runtime = true;
-    }
-
-    /// Whether that is so.
-    pub fn is_left_to_runtime(&self) -> bool {
-        self.is_left_to_runtime
     }
 
     /// Keep one message, given in parts.
