@@ -371,7 +371,9 @@ impl Sink {
         self.unsent -= n;
         let rest = match writing.what {
             What::Message(parts, mut bytes) => {
-                append(&mut bytes, behind(parts, n));
+                if n < length(parts) {
+                    append(&mut bytes, behind(parts, n));
+                }
                 Chunk { bytes, written: 0 }
             }
             What::Chunk(Chunk { bytes, written }) => Chunk { bytes, written: written + n },
