@@ -90,7 +90,7 @@ impl Decoder {
             self.start = 0;
         }
         if self.buffer.is_empty() && self.buffer.capacity() > CHUNK {
-            self.buffer = Vec::new();
+            spare::keep(std::mem::take(&mut self.buffer));
         }
         if self.buffer.capacity() - self.buffer.len() < CHUNK / 2 {
             self.grow().map_err(|_| no_memory())?;
@@ -99,7 +99,7 @@ impl Decoder {
     }
 
     fn grow(&mut self) -> std::result::Result<(), TryReserveError> {
-        if let Some(mut larger) = spare::large(self.buffer.capacity() * 2) {
+        if let Some(mut larger) = spare::large(self.buffer.capacity() * 2..=usize::MAX) {
             larger.extend_from_slice(&self.buffer);
             self.buffer = larger;
         }
@@ -237,7 +237,9 @@ impl Decoder {
 
     /// Give out `length` bytes and move past `after`.
     fn take(&mut self, length: usize, after: usize) -> Result<Vec<u8>> {
-        let piece = if self.start == 0 && length >= HAND_OVER {
+        // A spare buffer may be far too large, for as long as the host has it.
+        let fits = self.buffer.capacity() <= 2 * (length + CHUNK);
+        let piece = if self.start == 0 && length >= HAND_OVER && fits {
             let rest = copy(&self.buffer[after..])?;
             let mut whole = std::mem::replace(&mut self.buffer, rest);
             whole.truncate(length);

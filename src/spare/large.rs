@@ -2,6 +2,7 @@
 //! message. So the process keeps the largest buffer that it has done with, for
 //! as long as there are such messages.
 
+use std::ops::RangeInclusive;
 use std::sync::{Mutex, OnceLock, PoisonError};
 
 /// From here on a buffer is large.
@@ -23,9 +24,9 @@ static SPARE: Mutex<Spare> = Mutex::new(Spare::none());
 /// Begins to call [`forget`] every now and then, until that has nothing to do.
 static WATCHER: OnceLock<fn()> = OnceLock::new();
 
-/// An empty buffer for `size` bytes, if there is one.
-pub fn large(size: usize) -> Option<Vec<u8>> {
-    if size < MIN { None } else { locked(|spare| spare.take(size)) }
+/// An empty buffer of one of these sizes, if there is one.
+pub fn large(sizes: RangeInclusive<usize>) -> Option<Vec<u8>> {
+    if *sizes.start() < MIN { None } else { locked(|spare| spare.take(sizes)) }
 }
 
 /// Keep `buffer` for another message.
@@ -70,8 +71,8 @@ impl Spare {
         (buffer, !std::mem::replace(&mut self.is_watched, true))
     }
 
-    fn take(&mut self, size: usize) -> Option<Vec<u8>> {
-        (self.buffer.capacity() >= size).then(|| std::mem::take(&mut self.buffer))
+    fn take(&mut self, sizes: RangeInclusive<usize>) -> Option<Vec<u8>> {
+        sizes.contains(&self.buffer.capacity()).then(|| std::mem::take(&mut self.buffer))
     }
 
     /// The buffer, if it is forgotten now.
@@ -93,9 +94,10 @@ mod tests {
         let mut spare = Spare::none();
         spare.keep(Vec::with_capacity(2 * MIN));
         spare.keep(Vec::with_capacity(MIN));
-        assert!(spare.take(3 * MIN).is_none());
-        assert!(spare.take(MIN).is_some_and(|larger| larger.capacity() == 2 * MIN));
-        assert!(spare.take(MIN).is_none());
+        assert!(spare.take(3 * MIN..=MAX).is_none());
+        assert!(spare.take(MIN / 2..=MIN).is_none(), "far too large");
+        assert!(spare.take(MIN..=MAX).is_some_and(|larger| larger.capacity() == 2 * MIN));
+        assert!(spare.take(MIN..=MAX).is_none());
     }
 
     #[test]

@@ -419,7 +419,7 @@ impl Sink {
 
 /// Memory for `length` bytes.
 fn room(length: usize) -> Result<Vec<u8>> {
-    let mut room = spare::large(length).unwrap_or_default();
+    let mut room = spare::large(length..=2 * length).unwrap_or_default();
     room.try_reserve_exact(length).map_err(|_| no_memory())?;
     Ok(room)
 }

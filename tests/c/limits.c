@@ -53,6 +53,17 @@ static void a_big_result_leaves_no_memory(char **server) {
   finish(c);
 }
 
+/* What waits in the queue holds its own size, and not that of a large message before it. */
+static void unread_messages_hold_no_more_than_their_size(char **server) {
+  leash_conn *c = start(server, NULL);
+  int64_t since = memory("VmRSS");
+  for (int i = 0; i < 8; i++) leash_event_free(call(c, "x", NULL));
+  grown_at_most(since, 150 * KIB);
+  SKIP(c, LEASH_EVENT_OPEN);
+  for (int i = 0; i < 8; i++) SKIP(c, LEASH_EVENT_NOTIFY);
+  finish(c);
+}
+
 static void too_big(char **server, int protocol) {
   int64_t since = memory("VmRSS");
   leash_conn *c = start_with(server, LEASH_OPT_PROTOCOL, protocol);
@@ -405,7 +416,10 @@ static void a_large_call_is_finished_without_its_caller(char **server) {
   leash_conn *c = start(server, NULL);
   char *params = large_params();
   leash_event *e = NULL;
+  pid_t pid = (pid_t)leash_conn_int(c, LEASH_INT_PID);
+  CHECK_INT(kill(pid, SIGSTOP), 0);
   CHECK_FAILS(leash_call(c, "echo", params, LEASH_NUL, 200, &e), LEASH_E_TIMEOUT);
+  CHECK_INT(kill(pid, SIGCONT), 0);
   memset(params, '!', LARGE); /* it is the host's again */
   leash_event_free(call(c, "echo", "[1]"));
   SKIP(c, LEASH_EVENT_OPEN);
@@ -476,6 +490,7 @@ static void many_threads_call_at_once(char **server) {
 static const struct scenario all[] = {
   SCENARIO(a_big_result_arrives_whole),
   SCENARIO(a_big_result_leaves_no_memory),
+  SCENARIO(unread_messages_hold_no_more_than_their_size),
   SCENARIO(too_big_by_default),
   SCENARIO(too_big_by_header),
   SCENARIO(max_message_is_exact),
