@@ -123,6 +123,7 @@ fn abort(mut server: Server, e: &io::Error) -> Error {
     no_descriptor(e)
 }
 
-fn no_descriptor(e: &io::Error) -> Error {
+/// What a connection cannot be without.
+pub(super) fn no_descriptor(e: &io::Error) -> Error {
     Error::os(Code::Connect, "cannot get a descriptor for the connection", e)
 }

@@ -13,6 +13,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::drive::at;
+use super::launch::no_descriptor;
 use super::outbox::Sink;
 use super::shared::{End, Life, Shared};
 use crate::error::{Code, Error, Result};
@@ -59,8 +60,7 @@ pub(super) fn dial(
         options.max_message,
     )?;
     let runtime = runtime::get()?;
-    let ready = Bell::new()
-        .map_err(|e| Error::os(Code::Connect, "cannot get a descriptor for the connection", &e))?;
+    let ready = Bell::new().map_err(|e| no_descriptor(&e))?;
     let sink = Sink::Messages(websocket::Queue::default());
     let trace = Trace::from_environment(target.label());
     let shared = Arc::new(Shared::new(options, trace, sink, ready));

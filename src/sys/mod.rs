@@ -45,6 +45,11 @@ fn high(fd: OwnedFd) -> Result<OwnedFd> {
     if fd.as_raw_fd() > 2 {
         return Ok(fd);
     }
+    high_copy(&fd)
+}
+
+/// The same file by another descriptor, with a number above 2.
+fn high_copy(fd: &impl AsRawFd) -> Result<OwnedFd> {
     // SAFETY: no memory.
     let copy = unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_DUPFD_CLOEXEC, 3) };
     if copy < 0 {

@@ -2,7 +2,7 @@
 //! nothing raises SIGPIPE.
 
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd};
 
 use super::Fd;
 use super::io::retry;
@@ -11,7 +11,7 @@ use super::io::retry;
 pub fn send(socket: &impl AsFd, bytes: &[u8]) -> io::Result<usize> {
     let fd = socket.as_fd().as_raw_fd();
     let flags = libc::MSG_NOSIGNAL | libc::MSG_DONTWAIT;
-    // SAFETY: reads the bytes.
+    // SAFETY: the kernel reads `bytes`, which are borrowed, as is the descriptor.
     retry(|| unsafe { libc::send(fd, bytes.as_ptr().cast(), bytes.len(), flags) })
 }
 
@@ -20,7 +20,8 @@ pub fn send(socket: &impl AsFd, bytes: &[u8]) -> io::Result<usize> {
 pub fn receive(socket: &impl AsFd, buffer: &mut [u8]) -> io::Result<usize> {
     let fd = socket.as_fd().as_raw_fd();
     let flags = libc::MSG_DONTWAIT;
-    // SAFETY: writes at most the buffer's length.
+    // SAFETY: the kernel writes at most `buffer.len()` bytes into `buffer`, which is
+    // borrowed mutably; the descriptor is borrowed, too.
     retry(|| unsafe { libc::recv(fd, buffer.as_mut_ptr().cast(), buffer.len(), flags) })
 }
 
@@ -35,11 +36,5 @@ pub fn shut_down(socket: &impl AsFd) -> io::Result<()> {
 
 /// The same socket by another descriptor, which is the library's.
 pub fn copy(socket: &impl AsFd) -> io::Result<Fd> {
-    // SAFETY: no memory.
-    let copy = unsafe { libc::fcntl(socket.as_fd().as_raw_fd(), libc::F_DUPFD_CLOEXEC, 3) };
-    if copy < 0 {
-        return Err(io::Error::last_os_error());
-    }
-    // SAFETY: a fresh descriptor that nobody else knows.
-    Ok(Fd::from(unsafe { OwnedFd::from_raw_fd(copy) }))
+    super::high_copy(&socket.as_fd()).map(Fd::from)
 }

@@ -9,11 +9,10 @@ use std::time::Instant;
 
 use tokio::io::Interest;
 
-use super::{Cause, Driver, LAST_WORDS};
+use super::{Cause, Driver, LAST_WORDS, no_descriptor};
 use crate::connection::drive::{at, has_room};
 use crate::connection::handover::StreamEnd;
 use crate::connection::lead::Input;
-use crate::error::{Code, Error};
 use crate::runtime;
 use crate::sys::io::{Woken, wait_readable};
 use crate::sys::{self, Fd, Watched};
@@ -224,8 +223,4 @@ enum GivenBack {
 
 fn is_readable(fd: &Fd) -> bool {
     matches!(wait_readable([Some(fd.as_fd())], Some(Instant::now())), Ok(Woken::Ready(_)))
-}
-
-fn no_descriptor(e: &io::Error) -> Error {
-    Error::os(Code::Connect, "cannot get a descriptor for the connection", e)
 }
