@@ -40,6 +40,10 @@ enum Shape {
     Failure { id: Option<i64>, code: Option<i64>, message: Option<Span>, data: Option<Span> },
 }
 
+/// A message up to this size is first taken for a usual one, which is cheap even
+/// when it is none.
+const SMALL: usize = 4096;
+
 /// What a message is, for whoever has to act on it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
@@ -126,6 +130,11 @@ impl Shape {
     /// The shape of a whole message, and how much of that was seen to be text;
     /// `None` when it is none.
     fn find(bytes: &[u8]) -> Option<(Self, usize)> {
+        if bytes.len() <= SMALL
+            && let Some(shape) = scan::usual(bytes)
+        {
+            return Some((shape, 0));
+        }
         let members = scan::object(bytes)?;
         Some((Self::of(bytes, &members)?, members.plain))
     }

@@ -60,18 +60,78 @@ impl<'a> Json<'a> {
     }
 }
 
-/// Whether there are breaks in a text for which a block is too much; `None`: it
-/// is not JSON, or perhaps not.
-fn check_tiny(text: &[u8]) -> Option<bool> {
-    (text.is_ascii() && ignore(text).is_ok()).then(|| has_breaks(text))
-}
-
 fn ignore(text: &[u8]) -> serde_json::Result<IgnoredAny> {
     serde_json::from_slice(text)
 }
 
 fn has_breaks(text: &[u8]) -> bool {
     text.iter().any(|byte| matches!(byte, b'\r' | b'\n'))
+}
+
+/// What a token was, for what may stand behind it.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Token {
+    /// None yet.
+    Nothing,
+    Open,
+    Comma,
+    Name,
+    Colon,
+    Value,
+}
+
+/// Check the grammar of a text for which a block is too much, token by token.
+/// Whether there are breaks; `None`: it is not JSON, or not ASCII.
+fn check_tiny(text: &[u8]) -> Option<bool> {
+    let (mut open, mut last, mut has_breaks) = (Brackets::default(), Token::Nothing, false);
+    let mut rest = text;
+    while let Some(byte) = rest.first() {
+        let in_object = open.innermost() == Some(true);
+        let (is_value, is_name) = match last {
+            Token::Nothing | Token::Colon => (true, false),
+            Token::Open | Token::Comma => (!in_object, in_object),
+            Token::Name | Token::Value => (false, false),
+        };
+        let mut length = 1;
+        match byte {
+            b' ' | b'\t' => {}
+            b'\r' | b'\n' => has_breaks = true,
+            b'[' | b'{' if is_value => {
+                open.follow(*byte)?;
+                last = Token::Open;
+            }
+            b']' | b'}' if matches!(last, Token::Open | Token::Value) => {
+                open.follow(*byte)?;
+                last = Token::Value;
+            }
+            b',' if last == Token::Value && !open.is_empty() => last = Token::Comma,
+            b':' if last == Token::Name => last = Token::Colon,
+            b'"' if is_name || is_value => {
+                length = string_length(rest)?;
+                last = if is_name { Token::Name } else { Token::Value };
+            }
+            _ if is_value => {
+                length = scan::scalar_length(rest)?;
+                last = Token::Value;
+            }
+            _ => return None,
+        }
+        rest = &rest[length..];
+    }
+    (last == Token::Value && open.is_empty()).then_some(has_breaks)
+}
+
+/// The length of the string that `text` begins with, if it is ASCII.
+fn string_length(text: &[u8]) -> Option<usize> {
+    let mut at = 1;
+    loop {
+        match text.get(at)? {
+            b'"' => return Some(at + 1),
+            b'\\' => at += scan::escape_length(&text[at..])?,
+            b' '..=0x7F => at += 1,
+            _ => return None,
+        }
+    }
 }
 
 /// Checks the grammar of RFC 8259, a block at a time.
@@ -356,6 +416,8 @@ mod tests {
             let text = tokens.concat();
             let found = Checker::run(text.as_bytes()).is_some();
             prop_assert_eq!(found, is_json(text.as_bytes()), "{}", text);
+            let found = check_tiny(text.as_bytes()).is_some();
+            prop_assert_eq!(found, text.is_ascii() && is_json(text.as_bytes()), "{}", text);
         }
 
         /// The same where the borders of blocks are anywhere: within strings,
@@ -383,6 +445,9 @@ mod tests {
                 let bytes = text.as_bytes();
                 let expected = is_json(bytes).then(|| has_breaks(bytes));
                 prop_assert_eq!(Checker::run(bytes), expected, "{}", text);
+                if text.is_ascii() {
+                    prop_assert_eq!(check_tiny(bytes), expected, "{}", text);
+                }
             }
         }
 

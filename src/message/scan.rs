@@ -7,6 +7,7 @@ use std::ops::Range;
 use memchr::{memchr, memchr2};
 use wide::u8x16;
 
+use super::Shape;
 use super::blocks::{self, BLOCK, Block, Strings};
 
 /// Where a part is: `bytes[start..end]`. Inside a frame there is always a byte
@@ -51,8 +52,14 @@ pub fn is_text(bytes: &[u8]) -> bool {
     // does not begin inside of a character.
     let mut rest = &bytes[plain_prefix::<BLOCK>(bytes)..];
     rest = &rest[plain_prefix::<TINY>(rest)..];
-    if rest.len() < TINY && rest.iter().all(|b| (1..0x80).contains(b)) {
-        return true;
+    if rest.len() < TINY {
+        let is_plain = match bytes.last_chunk::<TINY>() {
+            Some(end) => plain_prefix::<TINY>(end) == TINY,
+            None => rest.iter().all(|b| (1..0x80).contains(b)),
+        };
+        if is_plain {
+            return true;
+        }
     }
     memchr(0, rest).is_none() && simdutf8::basic::from_utf8(rest).is_ok()
 }
@@ -101,6 +108,27 @@ pub fn batch(bytes: &[u8]) -> Option<Vec<Span>> {
         }
     }
     scanner.at_end().then_some(spans)
+}
+
+/// A result or a notification as nearly every peer writes them, with nothing
+/// else in it and no blank; `None`: see [`object`].
+pub fn usual(bytes: &[u8]) -> Option<Shape> {
+    let mut scanner = Scanner { bytes, at: 0, plain: 0 };
+    if !scanner.skip(br#"{"jsonrpc":"2.0","#) && !scanner.skip(b"{") {
+        return None;
+    }
+    let shape = if scanner.skip(br#""id":"#) {
+        let id = Some(scanner.own_id()?);
+        scanner.skip(br#","result":"#).then_some(())?;
+        Shape::Result { id, result: scanner.value()? }
+    } else if scanner.skip(br#""method":""#) {
+        let method = scanner.plain_string()?;
+        scanner.skip(br#","params":"#).then_some(())?;
+        Shape::Notification { method, params: Some(scanner.value()?) }
+    } else {
+        return None;
+    };
+    (bytes[scanner.at..] == *b"}").then_some(shape)
 }
 
 /// The envelope of a whole message; `None` when it is not an object, or when a
@@ -314,6 +342,23 @@ impl<'a> Scanner<'a> {
                 _ => return None,
             }
         }
+    }
+
+    /// The number ahead, if it is as our ids are written.
+    fn own_id(&mut self) -> Option<i64> {
+        let rest = &self.bytes[self.at..];
+        let length = rest.iter().position(|b| !b.is_ascii_digit())?;
+        self.at += length;
+        positive(&rest[..length])
+    }
+
+    /// The content of the string whose quote has been read, if nothing in it is
+    /// escaped. Moves past its end.
+    fn plain_string(&mut self) -> Option<Span> {
+        let start = self.at;
+        let end = start + plain_length(&self.bytes[start..])?;
+        self.at = end + 1;
+        (self.bytes[end] == b'"').then_some(Span { start, end })
     }
 
     /// The name of a member of the envelope, with its colon.

@@ -78,7 +78,7 @@ impl<'a> Outgoing<'a> {
     ) -> Self {
         let mut text = Text::new(buffer, protocol);
         text.raw(r#""id":"#).integer(id).raw(r#","method":"#).quoted(method);
-        text.payload(r#","params":"#, params.map(|params| protocol.wire(params)), "}")
+        text.named(r#","params":"#, params.map(|params| protocol.wire(params)), "}")
     }
 
     /// A notification.
@@ -90,7 +90,7 @@ impl<'a> Outgoing<'a> {
     ) -> Self {
         let mut text = Text::new(buffer, protocol);
         text.raw(r#""method":"#).quoted(method);
-        text.payload(r#","params":"#, params.map(|params| protocol.wire(params)), "}")
+        text.named(r#","params":"#, params.map(|params| protocol.wire(params)), "}")
     }
 
     /// The answer to a request of the peer.
@@ -98,7 +98,7 @@ impl<'a> Outgoing<'a> {
         let mut text = Text::new(Vec::new(), protocol);
         text.raw(r#""id":"#).raw(peer_id);
         let result = result.map_or(Cow::Borrowed(&b"null"[..]), |result| protocol.wire(result));
-        text.payload(r#","result":"#, Some(result), "}")
+        text.named(r#","result":"#, Some(result), "}")
     }
 
     /// The refusal of a request of the peer.
@@ -112,7 +112,7 @@ impl<'a> Outgoing<'a> {
         let mut text = Text::new(Vec::new(), protocol);
         text.raw(r#""id":"#).raw(peer_id).raw(r#","error":{"code":"#).integer(code);
         text.raw(r#","message":"#).quoted(message);
-        text.payload(r#","data":"#, data.map(|data| protocol.wire(data)), "}}")
+        text.named(r#","data":"#, data.map(|data| protocol.wire(data)), "}}")
     }
 
     /// The notification that gives up the call `id`, where the protocol has
@@ -127,7 +127,7 @@ impl<'a> Outgoing<'a> {
         let mut text = Text::new(Vec::new(), protocol);
         text.raw(r#""method":"#).quoted(method).raw(r#","params":{""#).raw(member);
         text.raw(r#"":"#).integer(id).raw("}");
-        Some(text.payload("", None, "}"))
+        Some(text.end(None, "}"))
     }
 
     /// Its length, without framing.
@@ -168,12 +168,15 @@ struct Text {
 }
 
 impl Text {
+    #[inline(always)]
     fn new(mut buffer: Vec<u8>, protocol: Protocol) -> Self {
         buffer.clear();
         buffer.extend_from_slice(protocol.opening().as_bytes());
         Self { bytes: buffer, framing: protocol.framing() }
     }
 
+    // Inlined, so that a literal is a few instructions.
+    #[inline(always)]
     fn raw(&mut self, text: &str) -> &mut Self {
         self.bytes.extend_from_slice(text.as_bytes());
         self
@@ -192,8 +195,9 @@ impl Text {
         self
     }
 
-    /// Add the payload behind `name`, close the message with `end`, and frame it.
-    fn payload<'a>(
+    /// Add the payload behind `name`, if there is one, and end the message.
+    #[inline(always)]
+    fn named<'a>(
         mut self,
         name: &str,
         payload: Option<Cow<'a, [u8]>>,
@@ -202,8 +206,17 @@ impl Text {
         if payload.is_some() {
             self.raw(name);
         }
-        let size = payload.as_ref().map_or(0, |payload| payload.len());
-        let length = self.bytes.len() + size + end.len();
+        self.end(payload, end)
+    }
+
+    /// Add the payload, close the message with `end`, and frame it.
+    fn end<'a>(mut self, payload: Option<Cow<'a, [u8]>>, end: &'static str) -> Outgoing<'a> {
+        let (kept, small) = match payload {
+            Some(payload) if payload.len() > COPIED_MAX => (Some(payload), None),
+            small => (None, small),
+        };
+        self.bytes.extend_from_slice(small.as_deref().unwrap_or_default());
+        let length = self.bytes.len() + kept.as_ref().map_or(0, |kept| kept.len()) + end.len();
         if self.framing == Framing::ContentLength {
             let header = format!("Content-Length: {length}\r\n\r\n");
             self.bytes.splice(0..0, header.into_bytes());
@@ -213,10 +226,9 @@ impl Text {
             (Framing::Lines, "}") => "}\n",
             (Framing::Lines, _) => "}}\n",
         };
-        if size > COPIED_MAX {
-            return Outgoing { text: self.bytes, payload, tail, length };
+        if kept.is_some() {
+            return Outgoing { text: self.bytes, payload: kept, tail, length };
         }
-        self.bytes.extend_from_slice(payload.as_deref().unwrap_or_default());
         self.raw(tail);
         Outgoing { text: self.bytes, payload: None, tail: "", length }
     }
