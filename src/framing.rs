@@ -1,6 +1,7 @@
 //! Where one message ends and the next begins. Bytes in any portions give the
 //! same messages, and no more than one message over the limit is ever held.
 
+use std::borrow::Cow;
 use std::collections::TryReserveError;
 
 use memchr::memchr;
@@ -18,16 +19,16 @@ pub enum Framing {
     ContentLength,
 }
 
-/// What lay between two ends.
+/// What lay between two ends. A small one is still where it arrived.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Piece {
+pub enum Piece<'a> {
     /// A whole message, perhaps not a good one.
-    Message(Vec<u8>),
+    Message(Cow<'a, [u8]>),
     /// Bytes outside of any message.
-    Noise(Vec<u8>),
+    Noise(Cow<'a, [u8]>),
 }
 
-impl Piece {
+impl Piece<'_> {
     /// How many bytes it has.
     pub fn size(&self) -> usize {
         let (Self::Message(bytes) | Self::Noise(bytes)) = self;
@@ -35,10 +36,17 @@ impl Piece {
     }
 }
 
+/// Where a piece is: so many bytes, and what to move past.
+enum Cut {
+    Message { length: usize, after: usize },
+    Noise { length: usize, after: usize },
+}
+
 /// A read asks for this much; an idle decoder keeps no more.
 const CHUNK: usize = 64 * 1024;
 
-/// A message at least this long takes the buffer with it instead of a copy.
+/// A message at least this long takes the buffer with it instead of a copy. One
+/// that is at most [`spare::SMALL`] is left to whoever has memory to keep it.
 const HAND_OVER: usize = CHUNK / 2;
 
 /// Headers of one message may take this much.
@@ -110,22 +118,30 @@ impl Decoder {
     ///
     /// `TooBig`: a message or line is over the limit. `Protocol`: a bad header
     /// block. After an error the stream cannot go on.
-    pub fn next_piece(&mut self) -> Result<Option<Piece>> {
+    pub fn next_piece(&mut self) -> Result<Option<Piece<'_>>> {
+        Ok(match self.cut()? {
+            Some(Cut::Message { length, after }) => Some(Piece::Message(self.take(length, after)?)),
+            Some(Cut::Noise { length, after }) => Some(Piece::Noise(self.take(length, after)?)),
+            None => None,
+        })
+    }
+
+    fn cut(&mut self) -> Result<Option<Cut>> {
         loop {
             match self.state {
                 State::Line => {
-                    let Some((line, after)) = self.line(self.max)? else { return Ok(None) };
-                    if line > 0 {
-                        return Ok(Some(Piece::Message(self.take(line, after)?)));
+                    let Some((length, after)) = self.line(self.max)? else { return Ok(None) };
+                    if length > 0 {
+                        return Ok(Some(Cut::Message { length, after }));
                     }
                     self.skip(after);
                 }
                 State::Between => {
-                    let Some((line, after)) = self.line(self.max)? else { return Ok(None) };
-                    if Header::known(self.ahead(line)) {
+                    let Some((length, after)) = self.line(self.max)? else { return Ok(None) };
+                    if Header::known(self.ahead(length)) {
                         self.state = State::Headers { size: 0, length: None };
-                    } else if line > 0 {
-                        return Ok(Some(Piece::Noise(self.take(line, after)?)));
+                    } else if length > 0 {
+                        return Ok(Some(Cut::Noise { length, after }));
                     } else {
                         self.skip(after);
                     }
@@ -140,14 +156,14 @@ impl Decoder {
                         return Ok(None);
                     }
                     self.state = State::Between;
-                    return Ok(Some(Piece::Message(self.take(length, length)?)));
+                    return Ok(Some(Cut::Message { length, after: length }));
                 }
             }
         }
     }
 
     /// The stream has ended: what is left of an unfinished piece.
-    pub fn finish(&mut self) -> Result<Option<Piece>> {
+    pub fn finish(&mut self) -> Result<Option<Piece<'_>>> {
         let rest = self.held();
         if rest == 0 {
             return Ok(None);
@@ -236,20 +252,20 @@ impl Decoder {
     }
 
     /// Give out `length` bytes and move past `after`.
-    fn take(&mut self, length: usize, after: usize) -> Result<Vec<u8>> {
+    fn take(&mut self, length: usize, after: usize) -> Result<Cow<'_, [u8]>> {
+        let start = self.start;
         // A spare buffer may be far too large, for as long as the host has it.
-        let fits = self.buffer.capacity() <= 2 * (length + CHUNK);
-        let piece = if self.start == 0 && length >= HAND_OVER && fits {
+        let fits = || self.buffer.capacity() <= 2 * (length + CHUNK);
+        if start == 0 && length >= HAND_OVER && fits() {
             let rest = copy(&self.buffer[after..])?;
             let mut whole = std::mem::replace(&mut self.buffer, rest);
             whole.truncate(length);
             self.searched = 0;
-            return Ok(whole);
-        } else {
-            copy(self.ahead(length))?
-        };
+            return Ok(whole.into());
+        }
         self.skip(after);
-        Ok(piece)
+        let piece = &self.buffer[start..start + length];
+        Ok(if length > spare::SMALL { copy(piece)?.into() } else { piece.into() })
     }
 }
 
@@ -300,7 +316,10 @@ fn without_cr(line: &[u8]) -> usize {
 }
 
 fn copy(bytes: &[u8]) -> Result<Vec<u8>> {
-    spare::copy(bytes).map_err(|_| no_memory())
+    let mut copy = Vec::new();
+    copy.try_reserve_exact(bytes.len()).map_err(|_| no_memory())?;
+    copy.extend_from_slice(bytes);
+    Ok(copy)
 }
 
 fn no_memory() -> Error {
@@ -324,7 +343,12 @@ mod tests {
     use proptest::prelude::*;
 
     /// Feed `bytes` in portions that end at `cuts`, to the end of the stream.
-    fn decode(framing: Framing, max: usize, bytes: &[u8], cuts: &[usize]) -> Result<Vec<Piece>> {
+    fn decode(
+        framing: Framing,
+        max: usize,
+        bytes: &[u8],
+        cuts: &[usize],
+    ) -> Result<Vec<Piece<'static>>> {
         let mut decoder = Decoder::new(framing, max);
         let mut pieces = Vec::new();
         let mut from = 0;
@@ -332,19 +356,26 @@ mod tests {
             decoder.room()?.extend_from_slice(&bytes[from..to]);
             from = to;
             while let Some(piece) = decoder.next_piece()? {
-                pieces.push(piece);
+                pieces.push(kept(piece));
             }
         }
-        pieces.extend(decoder.finish()?);
+        pieces.extend(decoder.finish()?.map(kept));
         Ok(pieces)
     }
 
-    fn message(text: &str) -> Piece {
-        Piece::Message(text.into())
+    fn kept(piece: Piece<'_>) -> Piece<'static> {
+        match piece {
+            Piece::Message(bytes) => Piece::Message(bytes.into_owned().into()),
+            Piece::Noise(bytes) => Piece::Noise(bytes.into_owned().into()),
+        }
     }
 
-    fn noise(text: &str) -> Piece {
-        Piece::Noise(text.into())
+    fn message(text: &str) -> Piece<'_> {
+        Piece::Message(text.as_bytes().into())
+    }
+
+    fn noise(text: &str) -> Piece<'_> {
+        Piece::Noise(text.as_bytes().into())
     }
 
     fn code(framing: Framing, max: usize, bytes: &str) -> Code {

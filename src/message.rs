@@ -13,15 +13,79 @@ mod write;
 pub use check::Json;
 pub use write::{Outgoing, Protocol};
 
+use std::borrow::Cow;
+use std::ops::{Deref, DerefMut};
+
 use crate::framing::Piece;
-use crate::spare;
+use crate::spare::{self, Shelf};
 use scan::{Members, Span};
 
 /// One message of the peer, as it came.
 #[derive(Debug)]
-pub struct Frame {
+pub struct Frame(Held);
+
+/// A message, behind one pointer: on its way to the host it goes through many
+/// hands. There until it is dropped.
+#[derive(Debug)]
+struct Held(Option<Box<Message>>);
+
+#[derive(Debug)]
+struct Message {
     bytes: Vec<u8>,
     shape: Shape,
+}
+
+// With room for a small message each.
+thread_local!(static SPARE: Shelf<Box<Message>> = const { Shelf::new() });
+
+impl Held {
+    fn new(bytes: Cow<'_, [u8]>, shape: Shape) -> Self {
+        let bytes = match bytes {
+            Cow::Borrowed(small) if small.len() <= spare::SMALL => {
+                return Self::small(small, shape);
+            }
+            bytes => bytes.into_owned(),
+        };
+        Self(Some(Box::new(Message { bytes, shape })))
+    }
+
+    fn small(bytes: &[u8], shape: Shape) -> Self {
+        let mut message = spare::take(&SPARE).unwrap_or_else(|| {
+            Box::new(Message { bytes: Vec::with_capacity(spare::SMALL), shape })
+        });
+        message.shape = shape;
+        message.bytes.clear();
+        message.bytes.extend_from_slice(bytes);
+        Self(Some(message))
+    }
+
+    fn into_bytes(mut self) -> Vec<u8> {
+        std::mem::take(&mut self.bytes)
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        match self.0.take() {
+            Some(small) if small.bytes.capacity() == spare::SMALL => spare::put(&SPARE, small),
+            Some(message) => spare::keep(message.bytes),
+            None => {}
+        }
+    }
+}
+
+impl Deref for Held {
+    type Target = Message;
+
+    fn deref(&self) -> &Message {
+        self.0.as_deref().expect("it was not dropped")
+    }
+}
+
+impl DerefMut for Held {
+    fn deref_mut(&mut self) -> &mut Message {
+        self.0.as_deref_mut().expect("it was not dropped")
+    }
 }
 
 /// One message of the peer, ready to be read by parts.
@@ -29,7 +93,7 @@ pub struct Frame {
 /// Each part ends in a NUL, put over the byte behind it: a comma, a brace or a
 /// quote that nobody needs once its place is known.
 #[derive(Debug)]
-pub struct Payload(Frame);
+pub struct Payload(Held);
 
 /// What a message is, and where its parts are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -89,40 +153,43 @@ pub enum Parsed {
     Noise(Vec<u8>),
 }
 
-impl From<Piece> for Parsed {
-    fn from(piece: Piece) -> Self {
+impl From<Piece<'_>> for Parsed {
+    fn from(piece: Piece<'_>) -> Self {
         match piece {
             Piece::Message(bytes) => parse(bytes),
-            Piece::Noise(bytes) => Self::Noise(bytes),
+            Piece::Noise(bytes) => Self::Noise(bytes.into_owned()),
         }
     }
 }
 
 /// Read one message.
-pub fn parse(bytes: Vec<u8>) -> Parsed {
+pub fn parse(bytes: Cow<'_, [u8]>) -> Parsed {
     match Shape::find(&bytes) {
         Some((shape, plain)) if scan::is_text(&bytes[plain..]) => {
-            Parsed::One(Frame { bytes, shape })
+            Parsed::One(Frame(Held::new(bytes, shape)))
         }
         None if scan::is_array(&bytes) && scan::is_text(&bytes) => batch(bytes),
-        _ => Parsed::Noise(bytes),
+        _ => Parsed::Noise(bytes.into_owned()),
     }
 }
 
 /// The messages of a batch.
-fn batch(bytes: Vec<u8>) -> Parsed {
-    let Some(spans) = scan::batch(&bytes) else { return Parsed::Noise(bytes) };
-    let part = |span: &Span| frame(bytes[span.range()].to_vec());
-    let parts: Vec<_> = spans.iter().map(part).collect();
+fn batch(bytes: Cow<'_, [u8]>) -> Parsed {
+    let spans = scan::batch(&bytes).unwrap_or_default();
+    let parts: Vec<_> = spans.iter().map(|span| frame(&bytes[span.range()])).collect();
     // An array without any message in it is no batch.
-    if parts.iter().any(Result::is_ok) { Parsed::Batch(parts) } else { Parsed::Noise(bytes) }
+    if parts.iter().any(Result::is_ok) {
+        Parsed::Batch(parts)
+    } else {
+        Parsed::Noise(bytes.into_owned())
+    }
 }
 
-/// One message of what is text, or its bytes again when it is none.
-fn frame(bytes: Vec<u8>) -> Result<Frame, Vec<u8>> {
-    match Shape::find(&bytes) {
-        Some((shape, _)) => Ok(Frame { bytes, shape }),
-        None => Err(bytes),
+/// One message of what is text, or its bytes when it is none.
+fn frame(bytes: &[u8]) -> Result<Frame, Vec<u8>> {
+    match Shape::find(bytes) {
+        Some((shape, _)) => Ok(Frame(Held::new(bytes.into(), shape))),
+        None => Err(bytes.to_vec()),
     }
 }
 
@@ -200,7 +267,7 @@ impl Shape {
 impl Frame {
     /// What it is.
     pub fn kind(&self) -> Kind {
-        match self.shape {
+        match self.0.shape {
             Shape::Request { .. } => Kind::Request,
             Shape::Notification { .. } => Kind::Notification,
             Shape::Result { id, .. } => Kind::Result(id),
@@ -210,24 +277,19 @@ impl Frame {
 
     /// Make its parts readable.
     pub fn open(self) -> Payload {
-        let Self { mut bytes, mut shape } = self;
+        let Self(mut held) = self;
+        let Message { bytes, shape } = &mut *held;
         shape.values().for_each(|value| bytes[value.end] = 0);
         if let Some(text) = shape.text() {
-            scan::unescape(&mut bytes, text);
+            scan::unescape(bytes, text);
             bytes[text.end] = 0;
         }
-        Payload(Self { bytes, shape })
+        Payload(held)
     }
 
     /// Its bytes as they came.
     pub fn into_bytes(self) -> Vec<u8> {
-        self.bytes
-    }
-}
-
-impl Drop for Payload {
-    fn drop(&mut self) {
-        spare::keep(std::mem::take(&mut self.0.bytes));
+        self.0.into_bytes()
     }
 }
 
@@ -292,14 +354,14 @@ mod tests {
     use proptest::prelude::*;
 
     fn one(text: &str) -> Frame {
-        match parse(text.into()) {
+        match parse(text.as_bytes().into()) {
             Parsed::One(frame) => frame,
             other => panic!("{text}: {other:?}"),
         }
     }
 
     fn is_noise(text: &str) -> bool {
-        matches!(parse(text.into()), Parsed::Noise(bytes) if bytes == text.as_bytes())
+        matches!(parse(text.as_bytes().into()), Parsed::Noise(bytes) if bytes == text.as_bytes())
     }
 
     fn show(part: Option<Terminated<'_>>) -> Option<&str> {
@@ -312,7 +374,7 @@ mod tests {
         let values = ["x".repeat(150_000), "x\\n".repeat(50_000), "x\",[{}],\"".repeat(15_000)];
         for value in values {
             let good = format!(r#"{{"id":1,"result":["{value}","{value}"],"a":"b"}}"#).into_bytes();
-            assert!(matches!(parse(good.clone()), Parsed::One(_)));
+            assert!(matches!(parse(good.as_slice().into()), Parsed::One(_)));
             let places = (1..9).flat_map(|n| [n << 15, (n << 15) + 20, (n << 15) + 79]);
             for place in places.chain([40, 41, good.len() - 20]) {
                 let Some(place) = (place..good.len()).find(|at| good[*at] == b'x') else {
@@ -320,7 +382,11 @@ mod tests {
                 };
                 for (bad, is_text) in [(&b"\xC3\xA9"[..], true), (b"\xC3", false), (b"\0", false)] {
                     let bytes = [&good[..place], bad, &good[place..]].concat();
-                    assert_eq!(matches!(parse(bytes), Parsed::One(_)), is_text, "{place} {bad:?}");
+                    assert_eq!(
+                        matches!(parse(bytes.into()), Parsed::One(_)),
+                        is_text,
+                        "{place} {bad:?}"
+                    );
                 }
             }
         }
@@ -373,7 +439,7 @@ mod tests {
         for id in ["0", "-1", "01", "1.0", "1e0", "\"1\"", "null", "9223372036854775808", "[1]"] {
             let text = format!(r#"{{"id":{id},"result":1}}"#);
             assert!(
-                !matches!(parse(text.into()), Parsed::One(f) if f.kind() != Kind::Result(None))
+                !matches!(parse(text.as_bytes().into()), Parsed::One(f) if f.kind() != Kind::Result(None))
             );
         }
         assert_eq!(one(r#"{"result":1}"#).kind(), Kind::Result(None));
@@ -412,12 +478,12 @@ mod tests {
         ] {
             assert!(is_noise(text), "{text}");
         }
-        assert!(matches!(parse(b"{\"id\":1,\"result\":\"\xff\"}".to_vec()), Parsed::Noise(_)));
+        assert!(matches!(parse(b"{\"id\":1,\"result\":\"\xff\"}"[..].into()), Parsed::Noise(_)));
     }
 
     #[test]
     fn a_batch_is_taken_apart() {
-        let Parsed::Batch(parts) = parse(br#" [{"id":1,"result":2},3,{"method":"m"}] "#.to_vec())
+        let Parsed::Batch(parts) = parse(br#" [{"id":1,"result":2},3,{"method":"m"}] "#[..].into())
         else {
             panic!()
         };
@@ -442,7 +508,7 @@ mod tests {
     proptest! {
         #[test]
         fn any_bytes_are_read_without_a_panic(bytes: Vec<u8>) {
-            parse(bytes);
+            parse(bytes.into());
         }
 
         #[test]
@@ -454,7 +520,7 @@ mod tests {
             ], 0..24),
         ) {
             let text = tokens.concat();
-            match parse(text.clone().into()) {
+            match parse(text.as_bytes().into()) {
                 Parsed::One(frame) => { frame.open().json(); }
                 Parsed::Batch(parts) => parts.into_iter().flatten().for_each(|f| { f.open(); }),
                 Parsed::Noise(bytes) => prop_assert_eq!(bytes, text.into_bytes()),

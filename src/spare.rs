@@ -5,70 +5,64 @@
 mod large;
 
 use std::cell::RefCell;
-use std::collections::TryReserveError;
+use std::thread::LocalKey;
 
 pub use large::{forget, large, watch_by};
 
-/// Most answers are shorter. A larger one would waste memory in a full queue.
-const SIZE: usize = 128;
+/// What a thread keeps of one kind of things that come and go with each
+/// message.
+pub struct Shelf<T>(RefCell<Vec<T>>);
 
-/// How many a thread keeps.
-const KEPT: usize = 32;
+impl<T> Shelf<T> {
+    /// As many as are taken in at once.
+    const KEPT: usize = 64;
 
-thread_local!(static SPARE: RefCell<Vec<Vec<u8>>> = const { RefCell::new(Vec::new()) });
-
-/// A copy of `bytes`.
-pub fn copy(bytes: &[u8]) -> Result<Vec<u8>, TryReserveError> {
-    let mut buffer = Vec::new();
-    if bytes.len() <= SIZE {
-        let spare = SPARE.try_with(|spare| spare.borrow_mut().pop()).ok().flatten();
-        buffer = spare.unwrap_or_default();
-        buffer.try_reserve_exact(SIZE)?;
-    } else {
-        buffer.try_reserve_exact(bytes.len())?;
-    }
-    buffer.extend_from_slice(bytes);
-    Ok(buffer)
-}
-
-/// Keep `buffer` for another message, if it is of a size that is kept.
-pub fn keep(mut buffer: Vec<u8>) {
-    buffer.clear();
-    match buffer.capacity() {
-        SIZE => keep_small(buffer),
-        large::MIN..=large::MAX => large::keep(buffer),
-        _ => {}
+    /// An empty one.
+    pub const fn new() -> Self {
+        Self(RefCell::new(Vec::new()))
     }
 }
 
-fn keep_small(buffer: Vec<u8>) {
+/// Take something from the calling thread's `shelf`.
+#[inline]
+pub fn take<T>(shelf: &'static LocalKey<Shelf<T>>) -> Option<T> {
+    shelf.try_with(|shelf| shelf.0.borrow_mut().pop()).ok().flatten()
+}
+
+/// Put something onto the calling thread's `shelf`, or drop it.
+#[inline]
+pub fn put<T>(shelf: &'static LocalKey<Shelf<T>>, thing: T) {
     // A thread that is ending keeps nothing.
-    let _ = SPARE.try_with(|spare| {
-        let mut spare = spare.borrow_mut();
-        if spare.len() < KEPT {
-            spare.push(buffer);
+    let _ = shelf.try_with(|shelf| {
+        let mut things = shelf.0.borrow_mut();
+        if things.len() < Shelf::<T>::KEPT {
+            things.push(thing);
         }
     });
+}
+
+/// Most answers are at most this long. What is kept for a larger one would waste
+/// memory in a full queue.
+pub const SMALL: usize = 128;
+
+/// Keep `buffer` for another large message, if it is large.
+pub fn keep(mut buffer: Vec<u8>) {
+    if (large::MIN..=large::MAX).contains(&buffer.capacity()) {
+        buffer.clear();
+        large::keep(buffer);
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    #[test]
-    fn a_short_copy_is_made_in_a_buffer_that_was_kept() {
-        let first = copy(b"abc").unwrap();
-        let place = first.as_ptr();
-        keep(first);
-        let second = copy(b"defg").unwrap();
-        assert_eq!((second.as_ptr(), &second[..]), (place, &b"defg"[..]));
-    }
+    thread_local!(static SHELF: Shelf<usize> = const { Shelf::new() });
 
     #[test]
-    fn a_long_copy_has_its_own_size() {
-        let long = copy(&[b'x'; SIZE + 1]).unwrap();
-        assert_eq!((long.len(), long.capacity()), (SIZE + 1, SIZE + 1));
-        keep(long);
-        assert_eq!(copy(b"a").unwrap().capacity(), SIZE);
+    fn a_shelf_keeps_some() {
+        (0..100).for_each(|thing| put(&SHELF, thing));
+        let kept: Vec<_> = std::iter::from_fn(|| take(&SHELF)).collect();
+        assert_eq!(kept, (0..Shelf::<usize>::KEPT).rev().collect::<Vec<_>>());
     }
 }

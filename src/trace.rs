@@ -3,6 +3,7 @@
 //! Of a message its direction, kind, method, id and size; of the rest states
 //! and times. Never a payload, argv, or the environment.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::env;
 use std::fmt::Write as _;
@@ -78,7 +79,7 @@ impl Trace {
 
     /// A piece of the stream was read.
     #[inline]
-    pub fn received(&self, piece: &Piece) {
+    pub fn received(&self, piece: &Piece<'_>) {
         if let Some(log) = &self.0 {
             log.received(piece);
         }
@@ -118,7 +119,7 @@ impl Log {
 
     fn sent(&self, bytes: Vec<u8>) {
         let (size, peer_id) = (bytes.len(), peer_id(&bytes));
-        let Parsed::One(frame) = message::parse(bytes) else {
+        let Parsed::One(frame) = message::parse(bytes.into()) else {
             return self.line(&format!("-> {size} bytes"));
         };
         let text = match frame.kind() {
@@ -137,9 +138,9 @@ impl Log {
         self.line(&format!("-> {text}"));
     }
 
-    fn received(&self, piece: &Piece) {
+    fn received(&self, piece: &Piece<'_>) {
         let parsed = match piece {
-            Piece::Message(bytes) => message::parse(bytes.clone()),
+            Piece::Message(bytes) => message::parse(Cow::Borrowed(bytes)),
             Piece::Noise(bytes) => return self.noise(bytes.len()),
         };
         match parsed {

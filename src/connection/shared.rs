@@ -277,14 +277,14 @@ impl Shared {
     }
 
     /// Take in what the transport read.
-    pub fn receive(&self, piece: Piece) {
+    pub fn receive(&self, piece: Piece<'_>) {
         let parsed = Parsed::from(piece);
         self.update(|state| state.receive(parsed));
     }
 
     /// Take in what came at the end, when a full queue no longer stops reading:
     /// one message goes past its limits, and of the rest only answers count.
-    pub fn take_in(&self, piece: Piece) {
+    pub fn take_in(&self, piece: Piece<'_>) {
         let is_full = self.is_full();
         if !is_full || !std::mem::replace(&mut self.state().is_past_limits, true) {
             return self.receive(piece);
@@ -297,7 +297,7 @@ impl Shared {
 
     /// Take in an answer that a call waits for, although the queue is full.
     /// `false`: it was something else, and is gone.
-    fn receive_answer(&self, piece: Piece) -> bool {
+    fn receive_answer(&self, piece: Piece<'_>) -> bool {
         let Piece::Message(bytes) = piece else { return false };
         let Parsed::One(frame) = message::parse(bytes) else { return false };
         let (Kind::Result(Some(id)) | Kind::Failure(Some(id))) = frame.kind() else { return false };

@@ -1,6 +1,5 @@
 //! Events.
 
-use std::cell::RefCell;
 use std::ffi::{c_char, c_int};
 use std::mem::MaybeUninit;
 use std::ptr;
@@ -8,25 +7,20 @@ use std::ptr;
 use super::boundary::{borrow, json, release, status, text, value, write};
 use super::enums::{EventInt, LEASH_NONE, event_text, leash_code, leash_kind};
 use crate::connection::Event;
+use crate::spare::{self, Shelf};
 
 /// One thing that arrived.
 pub struct leash_event {
     pub(super) event: Event,
 }
 
-/// Memory of events, in the boxes in which the host will hold them.
-type Spare = Vec<Box<MaybeUninit<leash_event>>>;
-
-// Events come and go with each call; a thread keeps the memory of some.
-thread_local!(static SPARE: RefCell<Spare> = const { RefCell::new(Vec::new()) });
-
-/// How many a thread keeps.
-const KEPT: usize = 32;
+// Events come and go with each call: their memory, in the boxes in which the host
+// will hold them.
+thread_local!(static SPARE: Shelf<Box<MaybeUninit<leash_event>>> = const { Shelf::new() });
 
 /// Give an event to the host, who frees it.
 pub(super) fn into_raw(event: Event) -> *mut leash_event {
-    let spare = SPARE.try_with(|spare| spare.borrow_mut().pop()).ok().flatten();
-    let memory = spare.unwrap_or_else(Box::new_uninit);
+    let memory = spare::take(&SPARE).unwrap_or_else(Box::new_uninit);
     Box::into_raw(Box::write(memory, leash_event { event }))
 }
 
@@ -39,13 +33,7 @@ fn recycle(event: Box<leash_event>) {
         (*memory).assume_init_drop();
         Box::from_raw(memory)
     };
-    // A thread that is ending keeps nothing.
-    let _ = SPARE.try_with(|spare| {
-        let mut spare = spare.borrow_mut();
-        if spare.len() < KEPT {
-            spare.push(memory);
-        }
-    });
+    spare::put(&SPARE, memory);
 }
 
 /// Answer a REQUEST event; never blocks. result is any JSON of len bytes (or LEASH_NUL); NULL

@@ -82,43 +82,53 @@ enum Token {
 
 /// Check the grammar of a text for which a block is too much, token by token.
 /// Whether there are breaks; `None`: it is not JSON, or not ASCII.
+// Alone, so that all of it stays in registers.
+#[inline(never)]
 fn check_tiny(text: &[u8]) -> Option<bool> {
-    let (mut open, mut last, mut has_breaks) = (Brackets::default(), Token::Nothing, false);
+    // The open brackets, the last in the lowest bit: 1 is an object.
+    const NONE: u64 = 0b10;
+    let (mut open, mut last, mut has_breaks) = (NONE, Token::Nothing, false);
     let mut rest = text;
     while let Some(byte) = rest.first() {
-        let in_object = open.innermost() == Some(true);
+        let in_object = open & 1 == 1;
         let (is_value, is_name) = match last {
             Token::Nothing | Token::Colon => (true, false),
             Token::Open | Token::Comma => (!in_object, in_object),
             Token::Name | Token::Value => (false, false),
         };
         let mut length = 1;
-        match byte {
-            b' ' | b'\t' => {}
-            b'\r' | b'\n' => has_breaks = true,
+        last = match byte {
+            b' ' | b'\t' => last,
+            b'\r' | b'\n' => {
+                has_breaks = true;
+                last
+            }
             b'[' | b'{' if is_value => {
-                open.follow(*byte)?;
-                last = Token::Open;
+                open = open << 1 | u64::from(*byte == b'{');
+                Token::Open
             }
             b']' | b'}' if matches!(last, Token::Open | Token::Value) => {
-                open.follow(*byte)?;
-                last = Token::Value;
+                if open == NONE || in_object != (*byte == b'}') {
+                    return None;
+                }
+                open >>= 1;
+                Token::Value
             }
-            b',' if last == Token::Value && !open.is_empty() => last = Token::Comma,
-            b':' if last == Token::Name => last = Token::Colon,
+            b',' if last == Token::Value && open != NONE => Token::Comma,
+            b':' if last == Token::Name => Token::Colon,
             b'"' if is_name || is_value => {
                 length = string_length(rest)?;
-                last = if is_name { Token::Name } else { Token::Value };
+                if is_name { Token::Name } else { Token::Value }
             }
             _ if is_value => {
                 length = scan::scalar_length(rest)?;
-                last = Token::Value;
+                Token::Value
             }
             _ => return None,
-        }
+        };
         rest = &rest[length..];
     }
-    (last == Token::Value && open.is_empty()).then_some(has_breaks)
+    (last == Token::Value && open == NONE).then_some(has_breaks)
 }
 
 /// The length of the string that `text` begins with, if it is ASCII.
@@ -173,6 +183,7 @@ struct Tokens {
 
 impl Checker {
     /// Whether there are breaks; `None`: it is not JSON.
+    #[inline(never)]
     fn run(text: &[u8]) -> Option<bool> {
         let mut checker = Self::default();
         let mut padded = [0; BLOCK];

@@ -76,10 +76,14 @@ fn until(deadline: Option<Instant>) -> libc::c_int {
 pub fn read_append(fd: &impl AsFd, buffer: &mut Vec<u8>) -> io::Result<usize> {
     let spare = buffer.spare_capacity_mut();
     loop {
+        // Not by read(3p), which is a cancellation point: that costs four atomic
+        // operations, and a thread that is cancelled there leaves our frames.
         // SAFETY: the kernel writes at most `spare.len()` bytes into memory
         // that we borrow mutably; it need not be initialised for that.
-        let n =
-            unsafe { libc::read(fd.as_fd().as_raw_fd(), spare.as_mut_ptr().cast(), spare.len()) };
+        let n = unsafe {
+            let (to, size) = (spare.as_mut_ptr(), spare.len());
+            libc::syscall(libc::SYS_read, fd.as_fd().as_raw_fd(), to, size)
+        };
         match usize::try_from(n) {
             Ok(n) => {
                 let filled = buffer.len() + n;
@@ -121,16 +125,20 @@ const RWF_NOSIGNAL: libc::c_int = 0x100;
 
 fn write_nosignal(fd: &impl AsFd, parts: &[IoSlice<'_>]) -> io::Result<usize> {
     retry(|| {
+        // No cancellation point either, as in `read_append`.
         // SAFETY: `IoSlice` has the layout of `iovec`, and the slices outlive
-        // the call. Offset -1 is "the current one", as pipes need.
+        // the call. Offset -1 is "the current one", as pipes need; its upper
+        // half is not looked at where a word has 64 bits.
         unsafe {
-            libc::pwritev2(
+            libc::syscall(
+                libc::SYS_pwritev2,
                 fd.as_fd().as_raw_fd(),
-                parts.as_ptr().cast(),
-                parts.len() as libc::c_int,
-                -1,
+                parts.as_ptr(),
+                parts.len(),
+                -1 as libc::c_long,
+                -1 as libc::c_long,
                 RWF_NOSIGNAL,
-            )
+            ) as libc::ssize_t
         }
     })
 }

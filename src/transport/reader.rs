@@ -41,7 +41,7 @@ impl Reader {
     }
 
     /// The next message that has been read whole.
-    pub fn next_piece(&mut self) -> Result<Option<Piece>> {
+    pub fn next_piece(&mut self) -> Result<Option<Piece<'_>>> {
         match self {
             Self::Pipe(pipe) => pipe.next_piece(),
             #[cfg(feature = "websocket")]
@@ -50,7 +50,7 @@ impl Reader {
     }
 
     /// The stream has ended: what is left of an unfinished message.
-    pub fn finish(&mut self) -> Result<Option<Piece>> {
+    pub fn finish(&mut self) -> Result<Option<Piece<'_>>> {
         match self {
             Self::Pipe(pipe) => pipe.finish(),
             #[cfg(feature = "websocket")]

@@ -84,14 +84,14 @@ impl Reader {
     }
 
     /// The next message that has been read whole.
-    pub fn next_piece(&mut self) -> Result<Option<Piece>> {
+    pub fn next_piece(&mut self) -> Result<Option<Piece<'_>>> {
         let piece = self.decoder.next_piece()?;
         piece.iter().for_each(|piece| self.trace.received(piece));
         Ok(piece)
     }
 
     /// The stream has ended: what is left of an unfinished message.
-    pub fn finish(&mut self) -> Result<Option<Piece>> {
+    pub fn finish(&mut self) -> Result<Option<Piece<'_>>> {
         let piece = self.decoder.finish()?;
         piece.iter().for_each(|piece| self.trace.received(piece));
         Ok(piece)

@@ -87,10 +87,10 @@ pub enum Opcode {
 
 impl Opcode {
     /// A message as it is taken in: JSON is text.
-    pub fn piece(self, bytes: Vec<u8>) -> Piece {
+    pub fn piece(self, bytes: Vec<u8>) -> Piece<'static> {
         match self {
-            Self::Text => Piece::Message(bytes),
-            Self::Binary => Piece::Noise(bytes),
+            Self::Text => Piece::Message(bytes.into()),
+            Self::Binary => Piece::Noise(bytes.into()),
         }
     }
 }

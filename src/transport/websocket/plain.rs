@@ -160,7 +160,7 @@ impl Reader {
     }
 
     /// The next message that has been read whole.
-    pub fn next_piece(&mut self) -> Option<Piece> {
+    pub fn next_piece(&mut self) -> Option<Piece<'static>> {
         while self.may_hold {
             // Without a system call, unless there is a ping to answer.
             self.may_hold = matches!(self.receive(0), Filled::Some(_));
@@ -200,7 +200,7 @@ impl Reader {
         filled
     }
 
-    fn take_piece(&mut self) -> Option<Piece> {
+    fn take_piece(&mut self) -> Option<Piece<'static>> {
         let ahead = &mut self.plain.lock().ahead;
         match ahead.take() {
             Some(Turn::Received(Incoming::Data(opcode, bytes))) => Some(opcode.piece(bytes)),

@@ -63,11 +63,11 @@ fn decode(framing: Framing, max: usize, stream: &[u8], portions: &[u8]) -> Vec<F
     found
 }
 
-impl From<Piece> for Found {
-    fn from(piece: Piece) -> Self {
+impl From<Piece<'_>> for Found {
+    fn from(piece: Piece<'_>) -> Self {
         match piece {
-            Piece::Message(bytes) => Self::Message(bytes),
-            Piece::Noise(bytes) => Self::Noise(bytes),
+            Piece::Message(bytes) => Self::Message(bytes.into_owned()),
+            Piece::Noise(bytes) => Self::Noise(bytes.into_owned()),
         }
     }
 }

@@ -13,7 +13,7 @@ pub fn run(data: &[u8]) {
     let text = std::str::from_utf8(data).ok();
     let is_json = text.is_some_and(|text| serde_json::from_str::<IgnoredAny>(text).is_ok());
     assert_eq!(Json::value(data, "it").is_ok(), is_json);
-    let parsed = parse(data.to_vec());
+    let parsed = parse(data.into());
     if let Some(expected) = Expected::of(data) {
         return compare(&parsed, &expected, data);
     }
@@ -171,11 +171,11 @@ fn compare(parsed: &Parsed, expected: &Expected<'_>, data: &[u8]) {
     match (parsed, expected) {
         (Parsed::Noise(bytes), Expected::Noise) => assert_eq!(bytes, data),
         (Parsed::One(_), Expected::One(expected)) => {
-            let Parsed::One(frame) = parse(data.to_vec()) else { unreachable!("it was one") };
+            let Parsed::One(frame) = parse(data.into()) else { unreachable!("it was one") };
             compare_one(frame, expected);
         }
         (Parsed::Batch(_), Expected::Batch(expected)) => {
-            let Parsed::Batch(parts) = parse(data.to_vec()) else { unreachable!("it was one") };
+            let Parsed::Batch(parts) = parse(data.into()) else { unreachable!("it was one") };
             assert_eq!(parts.len(), expected.len());
             for (part, expected) in parts.into_iter().zip(expected) {
                 match (part, expected) {
