@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use std::collections::TryReserveError;
 
 use memchr::memchr;
+use wide::u8x16;
 
 use crate::error::{Code, Error, Result};
 use crate::spare;
@@ -48,6 +49,9 @@ const CHUNK: usize = 64 * 1024;
 /// A message at least this long takes the buffer with it instead of a copy. One
 /// that is at most [`spare::SMALL`] is left to whoever has memory to keep it.
 const HAND_OVER: usize = CHUNK / 2;
+
+/// So many blocks of 16 bytes are searched for a line's end one by one.
+const NEAR: usize = 8;
 
 /// Headers of one message may take this much.
 const HEADERS_MAX: usize = 8 * 1024;
@@ -194,7 +198,7 @@ impl Decoder {
     /// has not arrived.
     fn line(&mut self, max: usize) -> Result<Option<(usize, usize)>> {
         let from = self.start + self.searched;
-        let Some(newline) = memchr(b'\n', &self.buffer[from..]) else {
+        let Some(newline) = newline(&self.buffer[from..]) else {
             self.searched = self.held();
             // One more, for the CR of an end that is about to arrive.
             return if self.searched > max.saturating_add(1) {
@@ -309,6 +313,20 @@ fn decimal(digits: &[u8]) -> Option<usize> {
         let digit = digit.is_ascii_digit().then(|| usize::from(digit - b'0'))?;
         Some(n.saturating_mul(10).saturating_add(digit))
     })
+}
+
+/// Where the first newline is. Most lines are so short that it costs more to
+/// begin a long search than to end it.
+fn newline(bytes: &[u8]) -> Option<usize> {
+    let (near, _) = bytes.as_chunks();
+    for (index, near) in near.iter().take(NEAR).enumerate() {
+        let found = u8x16::new(*near).simd_eq(u8x16::splat(b'\n')).to_bitmask();
+        if found != 0 {
+            return Some(index * 16 + found.trailing_zeros() as usize);
+        }
+    }
+    let searched = 16 * near.len().min(NEAR);
+    Some(searched + memchr(b'\n', &bytes[searched..])?)
 }
 
 fn without_cr(line: &[u8]) -> usize {

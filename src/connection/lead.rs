@@ -370,13 +370,14 @@ impl Shared {
         Ok(filled)
     }
 
-    /// Take in the messages that have been read, while there is room. How many.
+    /// Take in some of the messages that have been read, if there is room. How
+    /// many. The rest can wait: there may be enough now for who waits.
     fn take_messages(&self, input: &mut Input) -> Result<usize> {
         let mut taken = 0;
         // The room is not known yet, but there is some, and one message of any
         // size has a place.
         let mut room = Room { events: 1, bytes: 1 };
-        loop {
+        while taken < BATCH {
             let parsed = input.parse(room);
             if input.batch.is_empty() {
                 return parsed.map(|()| taken);
@@ -388,6 +389,7 @@ impl Shared {
             });
             parsed?;
         }
+        Ok(taken)
     }
 
     /// Whether there is room for what could be read. While there is none, the

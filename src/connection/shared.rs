@@ -250,6 +250,17 @@ impl Shared {
         taken
     }
 
+    /// Take the next event if there is one, and nobody called for a poll's end.
+    pub fn take_at_once(&self, state: &mut State) -> Option<Event> {
+        if self.wakes.load(Ordering::SeqCst) > 0 {
+            return None;
+        }
+        let event = state.take_next()?;
+        // There may be room again.
+        self.pass_on(state);
+        Some(event)
+    }
+
     /// The server runs.
     pub fn opened(&self, pid: Option<i32>) {
         self.trace.note(|| match pid {

@@ -21,9 +21,12 @@ impl Connection {
     /// `Closed`: the last one was taken. `Interrupted`: a signal handler ran,
     /// or [`Connection::wake`] was called.
     pub fn poll(&self, limit: Option<Duration>) -> Result<Option<Event>> {
+        self.uncork();
+        if let Some(event) = self.shared.update(|state| self.shared.take_at_once(state)) {
+            return Ok(Some(self.event(event)));
+        }
         let mut patience = Patience::new(limit);
         let bell = park::parker().map_err(|e| no_sleep(&e))?;
-        self.uncork();
         let is_glance = limit == Some(Duration::ZERO);
         let eagerness = if is_glance { Eagerness::Glance } else { Eagerness::Patient };
         let sleeper = Sleeper { bell: &bell, wants_events: true, eagerness };

@@ -136,8 +136,10 @@ impl Queue {
 
     /// Take the oldest event.
     pub fn pop(&mut self) -> Option<Event> {
-        let seq = self.first;
-        self.take(seq)
+        let event = self.items.pop_front()??;
+        self.first += 1;
+        self.taken(&event);
+        Some(event)
     }
 
     /// Take the response of `call`.
@@ -167,6 +169,12 @@ impl Queue {
     fn take(&mut self, seq: i64) -> Option<Event> {
         let index = usize::try_from(seq - self.first).ok()?;
         let event = self.items.get_mut(index)?.take()?;
+        self.taken(&event);
+        Some(event)
+    }
+
+    /// See to it that `event` is no longer counted, nor its place kept.
+    fn taken(&mut self, event: &Event) {
         self.unread -= 1;
         while let Some(None) = self.items.front() {
             self.items.pop_front();
@@ -184,7 +192,6 @@ impl Queue {
             Body::Closed(_) => self.over = true,
             _ => {}
         }
-        Some(event)
     }
 
     fn load(&mut self, body: &Body) -> Option<&mut Load> {

@@ -3,7 +3,7 @@
 
 use serde::de::IgnoredAny;
 
-use super::blocks::{self, BLOCK, Block, Quoted, Strings};
+use super::blocks::{self, BLOCK, Block, Bytes, LANES, Quoted, Strings, WIDE};
 use super::scan::{self, Brackets, TINY};
 use crate::error::{Code, Error, Result};
 
@@ -186,7 +186,7 @@ impl Checker {
     #[inline(never)]
     fn run(text: &[u8]) -> Option<bool> {
         let mut checker = Self::default();
-        let mut padded = [0; BLOCK];
+        let mut padded = [[0; LANES]; WIDE];
         let mut at = 0;
         while at < text.len() {
             let bytes = blocks::first(&text[at..], &mut padded);
@@ -211,7 +211,7 @@ impl Checker {
 
     /// Go through the block of `text` that begins at `at`. Whether all of it is
     /// in one string, without an escape that the next block ends.
-    fn block(&mut self, text: &[u8], at: usize, bytes: &[u8; BLOCK]) -> Option<bool> {
+    fn block(&mut self, text: &[u8], at: usize, bytes: &Bytes<WIDE>) -> Option<bool> {
         let block = Block::new(bytes);
         self.has_more |= !block.is_ascii();
         let quoted = self.strings.quoted(block);
@@ -221,7 +221,7 @@ impl Checker {
         if controls & tokens.strings != 0 || !self.controls_are_good(block, controls) {
             return None;
         }
-        self.brackets(bytes, tokens.brackets, &wrong)?;
+        self.brackets(bytes.as_flattened(), tokens.brackets, &wrong)?;
         check_scalars(&text[at..], tokens.scalar_starts)?;
         // A quote or a backslash behind a backslash is right in any case.
         let plain = !block.equal(b'"') & !block.equal(b'\\');
@@ -230,7 +230,7 @@ impl Checker {
     }
 
     #[inline(always)]
-    fn tokens(&mut self, block: Block, quoted: &Quoted, controls: u64) -> Tokens {
+    fn tokens(&mut self, block: Block<WIDE>, quoted: &Quoted, controls: u64) -> Tokens {
         let Quoted { inside, quotes, .. } = *quoted;
         let strings = inside | quotes;
         let brackets = block.brackets() & !inside;
@@ -281,7 +281,7 @@ impl Checker {
     /// Go through the brackets of a block. `None`: there is a wrong one, or
     /// something that must not be where it is.
     #[inline(always)]
-    fn brackets(&mut self, bytes: &[u8; BLOCK], mut brackets: u64, wrong: &Wrong) -> Option<()> {
+    fn brackets(&mut self, bytes: &[u8], mut brackets: u64, wrong: &Wrong) -> Option<()> {
         let mut ahead = !0;
         while brackets != 0 {
             // Up to the bracket and with it.
@@ -298,7 +298,7 @@ impl Checker {
 
     /// Whether `controls`, none of them in a string, are white space.
     #[inline(always)]
-    fn controls_are_good(&mut self, block: Block, controls: u64) -> bool {
+    fn controls_are_good(&mut self, block: Block<WIDE>, controls: u64) -> bool {
         if controls == 0 {
             return true;
         }

@@ -8,7 +8,7 @@ use memchr::{memchr, memchr2};
 use wide::u8x16;
 
 use super::Shape;
-use super::blocks::{self, BLOCK, Block, Strings};
+use super::blocks::{self, BLOCK, Block, LANES, Strings, WIDE};
 
 /// Where a part is: `bytes[start..end]`. Inside a frame there is always a byte
 /// at `end`: a value is followed by a comma, a brace or white space, and the
@@ -82,7 +82,11 @@ fn plain_prefix<const N: usize>(bytes: &[u8]) -> usize {
 
 /// As many bytes as a vector has, and up to which a plain loop is faster than
 /// anything that has to be set up.
-pub const TINY: usize = 16;
+pub const TINY: usize = LANES;
+
+/// Up to here an object or array is looked at one vector at a time: a small one
+/// needs no wide block.
+const NEAR: usize = 64;
 
 /// What does not fit into the cache is gone through in portions that do, so
 /// that all looks at it cost one way to the memory.
@@ -442,20 +446,14 @@ impl<'a> Scanner<'a> {
     #[inline(never)]
     fn nested(&mut self) -> Option<Span> {
         let start = self.at;
-        let mut open = Brackets::default();
-        while self.at < start + TINY {
-            let byte = *self.bytes.get(self.at)?;
-            self.at += 1;
-            match byte {
-                b'"' => self.at = self.string_end(self.at)?,
-                b'{' | b'[' | b'}' | b']' if open.follow(byte)? => {
-                    return Some(Span { start, end: self.at });
-                }
-                _ => {}
-            }
+        // Many answers say no more than that all went well.
+        if self.skip(b"{}") || self.skip(b"[]") {
+            return Some(Span { start, end: self.at });
         }
-        self.at = self.nested_end(self.at, open)?;
-        Some(Span { start, end: self.at })
+        let (mut strings, mut open) = Default::default();
+        let is_whole = self.close::<1>(start + NEAR, &mut strings, &mut open)?
+            || self.close::<WIDE>(usize::MAX, &mut strings, &mut open)?;
+        is_whole.then_some(Span { start, end: self.at })
     }
 
     /// The place behind the closing quote of the string whose content begins at
@@ -496,32 +494,39 @@ impl<'a> Scanner<'a> {
         }
     }
 
-    /// The place behind the bracket that closes the last of the `open` ones;
-    /// `from` is outside of strings.
+    /// Move on, in blocks, until the last of the `open` brackets is closed. Whether
+    /// it was before `limit`; if not, the same can go on from there.
     #[inline(always)]
-    fn nested_end(&mut self, from: usize, mut open: Brackets) -> Option<usize> {
-        let mut strings = Strings::default();
-        let mut padded = [0; BLOCK];
-        let mut at = from;
+    fn close<const VECTORS: usize>(
+        &mut self,
+        limit: usize,
+        strings: &mut Strings,
+        open: &mut Brackets,
+    ) -> Option<bool> {
+        let mut padded = [[0; LANES]; VECTORS];
+        let mut at = self.at;
         let mut next_look = at + PORTION;
-        while at < self.bytes.len() {
-            let text = blocks::first(&self.bytes[at..], &mut padded);
+        while at < limit {
+            let rest = self.bytes.get(at..).filter(|rest| !rest.is_empty())?;
+            let text = blocks::first::<VECTORS>(rest, &mut padded);
             let block = Block::new(text);
             let mut brackets = block.brackets() & !strings.quoted(block).inside;
             while brackets != 0 {
                 let place = brackets.trailing_zeros() as usize;
-                if open.follow(text[place])? {
-                    return Some(at + place + 1);
+                if open.follow(text.as_flattened()[place])? {
+                    self.at = at + place + 1;
+                    return Some(true);
                 }
                 brackets &= brackets - 1;
             }
-            at += BLOCK;
+            at += VECTORS * LANES;
             if at >= next_look {
                 self.look_up_to(at);
                 next_look = at + PORTION;
             }
         }
-        None
+        self.at = at;
+        Some(false)
     }
 
     /// See whether more of the message is text, while it is in the cache. What
@@ -728,8 +733,14 @@ mod tests {
         ) {
             let bytes = text.as_bytes();
             let slow = nested_end_slowly(bytes);
-            let mut scanner = Scanner::at_start(bytes);
-            proptest::prop_assert_eq!(scanner.nested_end(0, Brackets::default()), slow);
+            for limit in [0, 16, 64, 65, 128] {
+                let mut scanner = Scanner::at_start(bytes);
+                let (mut strings, mut open) = Default::default();
+                let near = scanner.close::<1>(limit, &mut strings, &mut open);
+                let found = near
+                    .and_then(|near| Some(near || scanner.close::<WIDE>(usize::MAX, &mut strings, &mut open)?));
+                proptest::prop_assert_eq!(found.map(|_| scanner.at), slow);
+            }
             let start = Span { start: 0, end: slow.unwrap_or(0) };
             let mut scanner = Scanner::at_start(bytes);
             proptest::prop_assert_eq!(scanner.nested(), slow.map(|_| start));
