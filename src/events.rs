@@ -26,7 +26,7 @@ pub(crate) enum Body {
     Request(Payload),
     Stderr { line: Text, dropped: u64 },
     Noise(Text),
-    Closed(Closed),
+    Closed(Box<Closed>),
 }
 
 /// How a call ended.

@@ -50,7 +50,10 @@ const CHUNK: usize = 64 * 1024;
 /// that is at most [`spare::SMALL`] is left to whoever has memory to keep it.
 const HAND_OVER: usize = CHUNK / 2;
 
-/// So many blocks of 16 bytes are searched for a line's end one by one.
+/// As many bytes as a vector has.
+const LANES: usize = 16;
+
+/// So many vectors are searched for a line's end one by one.
 const NEAR: usize = 8;
 
 /// Headers of one message may take this much.
@@ -318,15 +321,24 @@ fn decimal(digits: &[u8]) -> Option<usize> {
 /// Where the first newline is. Most lines are so short that it costs more to
 /// begin a long search than to end it.
 fn newline(bytes: &[u8]) -> Option<usize> {
-    let (near, _) = bytes.as_chunks();
-    for (index, near) in near.iter().take(NEAR).enumerate() {
-        let found = u8x16::new(*near).simd_eq(u8x16::splat(b'\n')).to_bitmask();
-        if found != 0 {
-            return Some(index * 16 + found.trailing_zeros() as usize);
+    let found = |part: &[u8; LANES]| {
+        let found = u8x16::new(*part).simd_eq(u8x16::splat(b'\n')).to_bitmask();
+        (found != 0).then(|| found.trailing_zeros() as usize)
+    };
+    let (parts, _) = bytes.as_chunks();
+    for (index, part) in parts.iter().take(NEAR).enumerate() {
+        if let Some(place) = found(part) {
+            return Some(index * LANES + place);
         }
     }
-    let searched = 16 * near.len().min(NEAR);
-    Some(searched + memchr(b'\n', &bytes[searched..])?)
+    match bytes.last_chunk() {
+        // There is none before it.
+        Some(last) if parts.len() < NEAR => Some(bytes.len() - LANES + found(last)?),
+        _ => {
+            let searched = LANES * parts.len().min(NEAR);
+            Some(searched + memchr(b'\n', &bytes[searched..])?)
+        }
+    }
 }
 
 fn without_cr(line: &[u8]) -> usize {

@@ -263,7 +263,7 @@ impl Shared {
     pub fn wait_for<T>(
         &self,
         mut lead: Lead<'_>,
-        mut upload: Option<Upload<'_>>,
+        mut upload: Option<Box<Upload<'_>>>,
         sleeper: Sleeper<'_>,
         mut look: impl FnMut(&mut State, bool) -> Look<T>,
     ) -> Result<T> {
@@ -327,7 +327,7 @@ impl Shared {
     fn sleep(
         &self,
         lead: &Lead<'_>,
-        upload: &mut Option<Upload<'_>>,
+        upload: &mut Option<Box<Upload<'_>>>,
         sleeper: Sleeper<'_>,
         until: Option<Instant>,
     ) -> Result<()> {
@@ -336,7 +336,7 @@ impl Shared {
             Some(Want::Read(sleeper.bell.as_fd())),
             events.map(Want::Read),
             lead.descriptor().map(Want::Read),
-            upload.as_ref().and_then(Upload::descriptor).map(Want::Write),
+            upload.as_ref().and_then(|upload| upload.descriptor()).map(Want::Write),
         ];
         match wait(wants, until).map_err(|e| no_sleep(&e))? {
             Woken::Ready([is_rung, _, _, has_room]) => {

@@ -152,7 +152,7 @@ impl Connection {
         params: Option<&'a [u8]>,
         tag: i64,
         answer: Answer<'_, '_>,
-    ) -> Result<(CallId, Option<Upload<'a>>)> {
+    ) -> Result<(CallId, Option<Box<Upload<'a>>>)> {
         let params = params.map(Json::params).transpose()?;
         let protocol = self.shared.protocol;
         let is_initialize = method == "initialize";

@@ -124,11 +124,13 @@ impl Outbox {
         Ok(())
     }
 
-    /// Begin to send a message, behind what was sent before it. What the caller
-    /// gets is to be written, and to be given back ([`Outbox::wrote`]).
+    /// Begin to send a message, behind what was sent before it: what the caller
+    /// gets is to be written, and to be given back ([`Outbox::wrote`]). It is in
+    /// these `parts`.
     pub fn send<'a>(
         &mut self,
-        message: &'a Outgoing<'_>,
+        message: &Outgoing<'_>,
+        parts: &'a [&'a [u8]; 3],
         haste: Haste,
     ) -> Result<Option<Writing<'a>>> {
         self.trace.sent(message);
@@ -137,7 +139,7 @@ impl Outbox {
             if haste == Haste::Corked && self.sink.is_dear() {
                 return self.sink.hold(message).map(|()| None);
             }
-            return self.sink.send(message);
+            return self.sink.send(message, parts);
         }
         self.sink.hold(message)?;
         self.is_corked = may_wait && self.sink.unsent() < CORKED_MAX;
@@ -222,9 +224,13 @@ impl Outbox {
 }
 
 impl Sink {
-    fn send<'a>(&mut self, message: &'a Outgoing<'_>) -> Result<Option<Writing<'a>>> {
+    fn send<'a>(
+        &mut self,
+        message: &Outgoing<'_>,
+        parts: &'a [&'a [u8]; 3],
+    ) -> Result<Option<Writing<'a>>> {
         match self {
-            Self::Pipe(pipe) => Ok(pipe.send(message.parts())?.map(Writing::Pipe)),
+            Self::Pipe(pipe) => Ok(pipe.send(parts)?.map(Writing::Pipe)),
             #[cfg(feature = "websocket")]
             Self::Messages(queue) => Ok(queue.send(&message.unframed())?.map(Writing::Messages)),
         }

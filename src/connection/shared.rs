@@ -374,7 +374,7 @@ impl Shared {
         mut outbox: MutexGuard<'a, Outbox>,
         message: Outgoing<'a>,
         haste: Haste,
-    ) -> Result<Option<Upload<'a>>> {
+    ) -> Result<Option<Box<Upload<'a>>>> {
         if haste == Haste::Awaited
             && message.length() >= upload::MIN
             && let Some(rest) = outbox.lend(&message)?
@@ -382,7 +382,8 @@ impl Shared {
             drop(outbox);
             return Ok(Some(Upload::begin(self, message, rest)));
         }
-        let (mut outbox, sent) = match outbox.send(&message, haste) {
+        let parts = message.parts();
+        let (mut outbox, sent) = match outbox.send(&message, &parts, haste) {
             Ok(Some(writing)) => self.write(outbox, writing),
             begun => (outbox, begun.map(|_| true)),
         };

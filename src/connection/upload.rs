@@ -23,8 +23,9 @@ pub(super) struct Upload<'a> {
 
 impl<'a> Upload<'a> {
     /// Begin to write `message`.
-    pub fn begin(shared: &'a Shared, message: Outgoing<'a>, rest: Rest) -> Self {
-        let mut upload = Self { shared, message, rest: Some(rest) };
+    // In a box: the other messages have none, and pass by its place.
+    pub fn begin(shared: &'a Shared, message: Outgoing<'a>, rest: Rest) -> Box<Self> {
+        let mut upload = Box::new(Self { shared, message, rest: Some(rest) });
         upload.write();
         upload
     }

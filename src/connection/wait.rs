@@ -109,7 +109,7 @@ impl Connection {
     fn answer(
         &self,
         lead: Lead<'_>,
-        upload: Option<Upload<'_>>,
+        upload: Option<Box<Upload<'_>>>,
         id: CallId,
         mut patience: Patience,
         bell: &Arc<Bell>,

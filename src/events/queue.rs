@@ -131,7 +131,7 @@ impl Queue {
     /// the last one that is here.
     pub(crate) fn push_closed(&mut self, mut closed: Closed) {
         closed.dropped = std::mem::take(&mut self.lost);
-        self.append(Body::Closed(closed));
+        self.append(Body::Closed(Box::new(closed)));
     }
 
     /// Take the oldest event.

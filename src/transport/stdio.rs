@@ -192,7 +192,7 @@ pub struct Writing<'a> {
 
 enum What<'a> {
     /// A message where it was made, and room to keep it.
-    Message([&'a [u8]; 3], Vec<u8>),
+    Message(&'a [&'a [u8]; 3], Vec<u8>),
     /// The first of the backlog.
     Chunk(Chunk),
 }
@@ -293,11 +293,11 @@ impl Sink {
     /// what was sent before.
     ///
     /// `NoMemory`: nothing was sent. `Closed`: the server has closed its stdin.
-    pub fn send<'a>(&mut self, parts: [&'a [u8]; 3]) -> Result<Option<Writing<'a>>> {
+    pub fn send<'a>(&mut self, parts: &'a [&'a [u8]; 3]) -> Result<Option<Writing<'a>>> {
         if self.unsent > 0 {
-            return self.hold(parts).map(|()| None);
+            return self.hold(*parts).map(|()| None);
         }
-        let (fd, room) = self.begin(length(parts))?;
+        let (fd, room) = self.begin(length(*parts))?;
         Ok(Some(Writing { fd, what: What::Message(parts, room) }))
     }
 
@@ -371,8 +371,8 @@ impl Sink {
         self.unsent -= n;
         let rest = match writing.what {
             What::Message(parts, mut bytes) => {
-                if n < length(parts) {
-                    append(&mut bytes, behind(parts, n));
+                if n < length(*parts) {
+                    append(&mut bytes, behind(*parts, n));
                 }
                 Chunk { bytes, written: 0 }
             }
