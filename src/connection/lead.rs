@@ -356,9 +356,11 @@ impl Shared {
     /// Read one portion, and take in its messages while there is room. Whoever
     /// reads has seen that there is some.
     fn read(&self, input: &mut Input) -> Result<Filled> {
-        let held = self.take_messages(input)?;
-        if held > 0 {
-            return Ok(Filled::Some(held));
+        if input.held() > 0 {
+            let taken = self.take_messages(input)?;
+            if taken > 0 {
+                return Ok(Filled::Some(taken));
+            }
         }
         let filled = input.reader.fill()?;
         self.take_messages(input)?;

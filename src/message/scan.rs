@@ -193,6 +193,15 @@ pub fn string(bytes: &[u8], value: Span) -> Option<Span> {
     good.then_some(Span { start: value.start + 1, end: value.end - 1 })
 }
 
+/// Whether a string is its own JSON form: nothing in it is special.
+pub fn is_plain(text: &[u8]) -> bool {
+    if text.len() < TINY {
+        text.iter().all(|b| !matches!(b, b'"' | b'\\' | 0..0x20))
+    } else {
+        plain_length(text).is_none()
+    }
+}
+
 /// How much of a string comes before a quote, a backslash or a control
 /// character; `None`: all of it, so it has no end.
 pub fn plain_length(text: &[u8]) -> Option<usize> {

@@ -33,14 +33,6 @@ impl Protocol {
         }
     }
 
-    /// What every message begins with.
-    fn opening(self) -> &'static str {
-        match self {
-            Self::Bare => "{",
-            Self::JsonRpc | Self::Mcp | Self::Acp | Self::Lsp => r#"{"jsonrpc":"2.0","#,
-        }
-    }
-
     /// JSON as it may stand in a message: where a newline ends a message, there
     /// is none in it.
     fn wire(self, json: Json<'_>) -> Cow<'_, [u8]> {
@@ -171,8 +163,14 @@ impl Text {
     #[inline(always)]
     fn new(mut buffer: Vec<u8>, protocol: Protocol) -> Self {
         buffer.clear();
-        buffer.extend_from_slice(protocol.opening().as_bytes());
-        Self { bytes: buffer, framing: protocol.framing() }
+        let mut text = Self { bytes: buffer, framing: protocol.framing() };
+        match protocol {
+            Protocol::Bare => text.raw("{"),
+            Protocol::JsonRpc | Protocol::Mcp | Protocol::Acp | Protocol::Lsp => {
+                text.raw(r#"{"jsonrpc":"2.0","#)
+            }
+        };
+        text
     }
 
     // Inlined, so that a literal is a few instructions.
@@ -187,7 +185,7 @@ impl Text {
     }
 
     fn quoted(&mut self, text: &str) -> &mut Self {
-        if scan::plain_length(text.as_bytes()).is_none() {
+        if scan::is_plain(text.as_bytes()) {
             return self.raw("\"").raw(text).raw("\"");
         }
         // Writing a string into memory cannot fail.
@@ -211,26 +209,33 @@ impl Text {
 
     /// Add the payload, close the message with `end`, and frame it.
     fn end<'a>(mut self, payload: Option<Cow<'a, [u8]>>, end: &'static str) -> Outgoing<'a> {
-        let (kept, small) = match payload {
-            Some(payload) if payload.len() > COPIED_MAX => (Some(payload), None),
+        let (payload, copied) = match payload {
+            Some(large) if large.len() > COPIED_MAX => (Some(large), None),
             small => (None, small),
         };
-        self.bytes.extend_from_slice(small.as_deref().unwrap_or_default());
-        let length = self.bytes.len() + kept.as_ref().map_or(0, |kept| kept.len()) + end.len();
-        if self.framing == Framing::ContentLength {
-            let header = format!("Content-Length: {length}\r\n\r\n");
-            self.bytes.splice(0..0, header.into_bytes());
+        if let Some(copied) = copied {
+            self.bytes.extend_from_slice(&copied);
         }
-        let tail = match (self.framing, end) {
-            (Framing::ContentLength, _) => end,
-            (Framing::Lines, "}") => "}\n",
-            (Framing::Lines, _) => "}}\n",
+        let length = self.bytes.len() + payload.as_ref().map_or(0, |it| it.len()) + end.len();
+        let tail = match self.framing {
+            Framing::Lines if end == "}" => "}\n",
+            Framing::Lines => "}}\n",
+            Framing::ContentLength => {
+                self.head(length);
+                end
+            }
         };
-        if kept.is_some() {
-            return Outgoing { text: self.bytes, payload: kept, tail, length };
+        if payload.is_some() {
+            return Outgoing { text: self.bytes, payload, tail, length };
         }
         self.raw(tail);
         Outgoing { text: self.bytes, payload: None, tail: "", length }
+    }
+
+    #[cold]
+    fn head(&mut self, length: usize) {
+        let header = format!("Content-Length: {length}\r\n\r\n");
+        self.bytes.splice(0..0, header.into_bytes());
     }
 }
 
@@ -296,7 +301,7 @@ mod tests {
             assert_eq!(message.parts()[1].as_ptr(), params.as_ptr());
             let whole = format!("{{\"method\":\"m\",\"params\":{params}}}");
             assert!(text(&message).trim_end().ends_with(&whole[1..]));
-            let opening = protocol.opening().len() - 1;
+            let opening = if protocol == Protocol::Bare { 0 } else { r#""jsonrpc":"2.0","#.len() };
             assert_eq!(message.length(), whole.len() + opening);
         }
     }
