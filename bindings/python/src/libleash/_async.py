@@ -189,7 +189,9 @@ class AsyncClient(_Base):
         number = c_int64()
         self._tag = tag = self._tag + 1
         call = _Call(self, tag, self._raw if raw is None else raw)
-        connection.submit(self._method(method), _json.params_of(params), milli, tag, number)
+        connection.submit(
+            self._method(method), _json.params_of(params), c_int64(milli), c_int64(tag), number
+        )
         call.number = number.value
         self._calls[tag] = call
         if not self._is_reading and self._stall is None:

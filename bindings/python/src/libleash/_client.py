@@ -26,6 +26,7 @@ from ._errors import CallTimeout, ClosedError, FullError, RpcError, StateError
 from ._events import AnyEvent, Event, Request, Response, event, outcome
 from ._library import (
     NAP,
+    NAP_MS,
     EventPointer,
     failure,
     milliseconds,
@@ -33,12 +34,16 @@ from ._library import (
     quick,
     run_signal_handlers,
     wait,
+    wait_for,
 )
 
 T = TypeVar("T")
 C = TypeVar("C", bound="Client")
 
 log = logging.getLogger("libleash")
+
+_NO_LIMIT = c_int64(-1)
+_NO_TAG = c_int64(0)
 
 
 class Client(_Base):
@@ -110,8 +115,8 @@ class Client(_Base):
         connection = self._open_connection()
         call = c_int64()
         try:
-            connection.submit(self._method(method), _json.params_of(params), -1, 0, call)
-            pointer = self._answer(call.value, limit)
+            connection.submit(self._method(method), _json.params_of(params), _NO_LIMIT, _NO_TAG, call)
+            pointer = self._answer(call, limit)
             if pointer is None:
                 raise CallTimeout("no answer came in time")
         except BaseException:
@@ -125,10 +130,10 @@ class Client(_Base):
         limit = self._timeout if timeout is None else check_timeout(timeout)
         call = c_int64()
         connection = self._open_connection()
-        milli = max(1, milliseconds(limit)) if limit != float("inf") else -1
+        milli = c_int64(max(1, milliseconds(limit))) if limit != float("inf") else _NO_LIMIT
         if len(self._abandoned) > 64:
             self._sweep()
-        connection.submit(self._method(method), _json.params_of(params), milli, 1, call)
+        connection.submit(self._method(method), _json.params_of(params), milli, _NO_TAG, call)
         return Call(self, call.value, method)
 
     def notify(self, method: str, params: Any = None) -> None:
@@ -141,29 +146,30 @@ class Client(_Base):
         if status < 0:
             raise failure(status)
 
-    def _answer(self, call: int, limit: float) -> Optional[EventPointer]:
+    def _answer(self, call: c_int64, limit: float) -> Optional[EventPointer]:
         """The response of `call`; None when `limit` passes."""
         if self._on_request or self._on_notification:
-            return self._pump(lambda: self._answers.pop(call, None), limit)
+            return self._pump(lambda: self._answers.pop(call.value, None), limit)
         pointer = EventPointer()
-        address = self._open_connection().address
+        handle = self._open_connection().handle
         until = time.monotonic() + limit
+        # Most answers come within the first nap, whoever waits.
+        milli = NAP_MS if limit > NAP else c_int64(milliseconds(limit))
         while True:
-            left = until - time.monotonic()
-            milli = milliseconds(nap(left))
-            status = wait.wait(address, call, milli, byref(pointer))
+            status = wait_for(handle, call, milli, byref(pointer))
             if status == 1:
                 return pointer
-            if status == 0 and left <= NAP:
-                return None
-            if status == 0:
-                continue
             if status == _abi.LEASH_E_STATE:
                 # A pump in another thread took it, and will leave it here.
-                return self._pump(lambda: self._answers.pop(call, None), 5.0)
-            if status != _abi.LEASH_E_INTERRUPTED:
+                return self._pump(lambda: self._answers.pop(call.value, None), 5.0)
+            if status == _abi.LEASH_E_INTERRUPTED:
+                run_signal_handlers()
+            elif status != 0:
                 raise failure(status)
-            run_signal_handlers()
+            left = until - time.monotonic()
+            if status == 0 and left <= 0:
+                return None
+            milli = c_int64(milliseconds(nap(left)))
 
     def _give_up(self, call: int) -> None:
         """End a call and forget its response, wherever that is."""
@@ -425,7 +431,7 @@ class Call:
             try:
                 if self._pointer is None:
                     left = max(0.0, until - time.monotonic())
-                    self._pointer = self._client._answer(self._number, left)
+                    self._pointer = self._client._answer(c_int64(self._number), left)
             finally:
                 self._lock.release()
         return self._pointer

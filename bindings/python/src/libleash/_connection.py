@@ -8,7 +8,7 @@ import time
 import warnings
 import weakref
 from collections import deque
-from ctypes import byref, c_int64
+from ctypes import byref, c_int64, c_size_t, c_void_p
 from typing import (
     Any,
     Callable,
@@ -33,6 +33,8 @@ from ._library import (
     milliseconds,
     quick,
     run_signal_handlers,
+    submit_large,
+    submit_quick,
     wait,
 )
 from ._options import Options, PathLike
@@ -59,6 +61,8 @@ class Connection:
                 if getattr(error, "status", None) != _abi.LEASH_E_INTERRUPTED:
                     raise
                 run_signal_handlers()
+        #: The same for functions that take C values.
+        self.handle = c_void_p(self._address)
         graces = [options.exit_after, options.kill_after]
         #: How long a teardown may take.
         self.bound = 1.0 + sum(_DEFAULT_GRACE if grace is None else grace for grace in graces)
@@ -71,11 +75,11 @@ class Connection:
         return self._address
 
     def submit(
-        self, method: bytes, params: Optional[bytes], limit: int, tag: int, to: c_int64
+        self, method: bytes, params: Optional[bytes], limit: c_int64, tag: c_int64, to: c_int64
     ) -> None:
         length = 0 if params is None else len(params)
-        functions = quick if length <= QUICK_MAX else wait
-        status = functions.submit(self._address, method, params, length, limit, tag, byref(to))
+        submit = submit_quick if length <= QUICK_MAX else submit_large
+        status = submit(self.handle, method, params, c_size_t(length), limit, tag, byref(to))
         if status < 0:
             raise failure(status)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import signal
-from ctypes import byref, c_size_t, string_at
 from dataclasses import dataclass, field
 from enum import IntEnum
 from functools import cached_property
@@ -11,7 +10,7 @@ from typing import Any, Callable, Dict, Optional, Union
 
 from . import _abi, _json
 from ._errors import CallTimeout, LeashError, RpcError, from_status
-from ._library import QUICK_MAX, EventPointer, check, quick, wait
+from ._library import QUICK_MAX, EventPointer, check, event_bytes, event_int, quick, wait
 from ._options import text
 
 
@@ -146,7 +145,7 @@ class Response(Event):
 
 
 def number(pointer: EventPointer, name: int) -> Optional[int]:
-    value: int = quick.event_int(pointer, name)
+    value: int = event_int(pointer, name)
     return None if value == _abi.LEASH_NONE else value
 
 
@@ -155,9 +154,8 @@ def count(pointer: EventPointer, name: int) -> int:
 
 
 def content(pointer: EventPointer, name: int) -> Optional[bytes]:
-    length = c_size_t()
-    address = quick.event_str(pointer, name, byref(length))
-    return None if address is None else string_at(address, length.value)
+    found: Optional[bytes] = event_bytes(pointer, name, None)
+    return found
 
 
 def words(pointer: EventPointer, name: int) -> str:
@@ -167,7 +165,7 @@ def words(pointer: EventPointer, name: int) -> str:
 
 def outcome(pointer: EventPointer, raw: bool) -> Any:
     """The result of a RESPONSE, parsed or as text; or its error, raised."""
-    status = quick.event_int(pointer, _abi.LEASH_INT_STATUS)
+    status = event_int(pointer, _abi.LEASH_INT_STATUS)
     if status == 0:
         json = content(pointer, _abi.LEASH_STR_JSON)
         if raw:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import json.encoder
 from typing import Any, Callable, Optional
 
 from ._errors import ProtocolError
@@ -11,14 +12,43 @@ from ._errors import ProtocolError
 Json = Any
 
 _dump_ascii = json.JSONEncoder(separators=(",", ":"), allow_nan=False).encode
-_dump_text = json.JSONEncoder(separators=(",", ":"), allow_nan=False, ensure_ascii=False).encode
+_encoder = json.JSONEncoder(separators=(",", ":"), allow_nan=False, ensure_ascii=False)
+
+
+def _encode_once() -> Callable[[Json, int], Any]:
+    """What `_encoder.encode` makes anew for each value, at the price of a small value's encoding.
+
+    Where this Python has no such thing, or another one, it is made anew.
+    """
+    try:
+        once: Callable[[Json, int], Any] = getattr(json.encoder, "c_make_encoder")(
+            None, _encoder.default, json.encoder.encode_basestring, None, ":", ",",
+            False, False, False,
+        )  # fmt: skip
+        if "".join(once({"a": [1, "b"]}, 0)) == '{"a":[1,"b"]}':
+            return once
+    except (AttributeError, TypeError):
+        pass
+    return lambda value, _: _encoder.encode(value)
+
+
+_encode = _encode_once()
+
+
+def _dump_text(value: Json) -> str:
+    try:
+        return "".join(_encode(value, 0))
+    except RecursionError:
+        # It may be a circle, of which only this one knows to speak.
+        return _encoder.encode(value)
 
 
 def _no_constant(name: str) -> Any:
     raise ValueError(f"{name} is not JSON")
 
 
-_load_text = json.JSONDecoder(parse_constant=_no_constant).decode
+_decoder = json.JSONDecoder(parse_constant=_no_constant)
+_scan: Callable[[str, int], Any] = getattr(_decoder, "scan_once")
 
 
 def _dumps(value: Json) -> bytes:
@@ -30,7 +60,13 @@ def _dumps(value: Json) -> bytes:
 
 
 def _loads(text: bytes) -> Any:
-    return _load_text(text.decode())
+    words = text.decode()
+    try:
+        # Without the two expressions by which `decode` looks for blanks.
+        value, end = _scan(words, 0)
+    except StopIteration:
+        return _decoder.decode(words)
+    return value if end == len(words) else _decoder.decode(words)
 
 
 dumps: Callable[[Json], bytes] = _dumps

@@ -11,7 +11,7 @@ import ctypes
 import ctypes.util
 import os
 import threading
-from ctypes import byref, c_uint32, c_void_p
+from ctypes import byref, c_char_p, c_int, c_int64, c_uint32, c_void_p
 from pathlib import Path
 from typing import Any, Callable, Iterator, List
 
@@ -85,8 +85,26 @@ def _load() -> str:
 
 
 path = _load()
-wait = Functions(ctypes.CDLL(path))
-quick = Functions(ctypes.PyDLL(path))
+_giving, _keeping = ctypes.CDLL(path), ctypes.PyDLL(path)
+wait, quick = Functions(_giving), Functions(_keeping)
+
+
+def _bare(library: ctypes.CDLL, name: str, result: Any) -> Callable[..., Any]:
+    function = library[name]
+    function.restype = result
+    return function
+
+
+# The functions of every call, without argument types: to convert arguments by them takes longer
+# than the functions do. So whoever calls gives values of the C types; only what is an int in C
+# may be one in Python.
+submit_quick = _bare(_keeping, "leash_submit", c_int)
+submit_large = _bare(_giving, "leash_submit", c_int)
+wait_for = _bare(_giving, "leash_wait", c_int)
+event_int = _bare(_keeping, "leash_event_int", c_int64)
+event_free = _bare(_keeping, "leash_event_free", None)
+#: `leash_event_str` as bytes: each text ends in a NUL and has none inside.
+event_bytes = _bare(_keeping, "leash_event_str", c_char_p)
 
 #: Version of the library in use.
 version: str = quick.version(None, None).decode()
@@ -103,7 +121,7 @@ QUICK_MAX = 64 * 1024
 class EventPointer(c_void_p):
     """The place for one event. Whatever interrupts us, it is freed with this."""
 
-    def __del__(self, free: Callable[..., Any] = quick.event_free) -> None:
+    def __del__(self, free: Callable[..., Any] = event_free) -> None:
         if self.value:
             free(self)
 
@@ -126,6 +144,7 @@ def check(status: int) -> int:
 
 #: See `nap`.
 NAP = 0.1
+NAP_MS = c_int64(100)
 
 
 def nap(left: float) -> float:
@@ -134,7 +153,7 @@ def nap(left: float) -> float:
     A signal that comes just before a wait begins interrupts nothing. So the main thread,
     which runs Python's handlers, looks up now and then.
     """
-    return min(left, NAP) if threading.current_thread() is threading.main_thread() else left
+    return min(left, NAP) if threading.get_ident() == threading.main_thread().ident else left
 
 
 def milliseconds(seconds: float) -> int:
