@@ -68,67 +68,76 @@ fn has_breaks(text: &[u8]) -> bool {
     text.iter().any(|byte| matches!(byte, b'\r' | b'\n'))
 }
 
-/// What a token was, for what may stand behind it.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Token {
-    /// None yet.
-    Nothing,
-    Open,
-    Comma,
-    Name,
-    Colon,
-    Value,
-}
-
 /// Check the grammar of a text for which a block is too much, token by token.
 /// Whether there are breaks; `None`: it is not JSON, or not ASCII.
 // Alone, so that all of it stays in registers.
 #[inline(never)]
 fn check_tiny(text: &[u8]) -> Option<bool> {
+    let mut tokens = Tiny { rest: text, has_breaks: false };
     // The open brackets, the last in the lowest bit: 1 is an object.
     const NONE: u64 = 0b10;
-    let (mut open, mut last, mut has_breaks) = (NONE, Token::Nothing, false);
-    let mut rest = text;
-    while let Some(byte) = rest.first() {
-        let in_object = open & 1 == 1;
-        let (is_value, is_name) = match last {
-            Token::Nothing | Token::Colon => (true, false),
-            Token::Open | Token::Comma => (!in_object, in_object),
-            Token::Name | Token::Value => (false, false),
-        };
-        let mut length = 1;
-        last = match byte {
-            b' ' | b'\t' => last,
-            b'\r' | b'\n' => {
-                has_breaks = true;
-                last
+    let mut open = NONE;
+    loop {
+        let byte = tokens.next()?;
+        let mut has_ended = true;
+        match byte {
+            b'[' | b'{' => {
+                open = open << 1 | u64::from(byte == b'{');
+                tokens.pass(1);
+                has_ended = matches!(tokens.next()?, b']' | b'}');
             }
-            b'[' | b'{' if is_value => {
-                open = open << 1 | u64::from(*byte == b'{');
-                Token::Open
+            b'"' => tokens.pass(string_length(tokens.rest)?),
+            _ => tokens.pass(scan::scalar_length(tokens.rest)?),
+        }
+        while has_ended && open != NONE {
+            let end = if open & 1 == 1 { b'}' } else { b']' };
+            match tokens.next()? {
+                b',' => has_ended = false,
+                byte if byte == end => open >>= 1,
+                _ => return None,
             }
-            b']' | b'}' if matches!(last, Token::Open | Token::Value) => {
-                if open == NONE || in_object != (*byte == b'}') {
-                    return None;
-                }
-                open >>= 1;
-                Token::Value
-            }
-            b',' if last == Token::Value && open != NONE => Token::Comma,
-            b':' if last == Token::Name => Token::Colon,
-            b'"' if is_name || is_value => {
-                length = string_length(rest)?;
-                if is_name { Token::Name } else { Token::Value }
-            }
-            _ if is_value => {
-                length = scan::scalar_length(rest)?;
-                Token::Value
-            }
-            _ => return None,
-        };
-        rest = &rest[length..];
+            tokens.pass(1);
+        }
+        if has_ended {
+            return tokens.next().is_none().then_some(tokens.has_breaks);
+        }
+        if open & 1 == 1 {
+            tokens.name()?;
+        }
     }
-    (last == Token::Value && open == NONE).then_some(has_breaks)
+}
+
+/// What is left of a text.
+struct Tiny<'a> {
+    rest: &'a [u8],
+    has_breaks: bool,
+}
+
+impl Tiny<'_> {
+    /// The first byte that is no white space.
+    #[inline(always)]
+    fn next(&mut self) -> Option<u8> {
+        loop {
+            match self.rest.first()? {
+                b' ' | b'\t' => {}
+                b'\r' | b'\n' => self.has_breaks = true,
+                byte => return Some(*byte),
+            }
+            self.pass(1);
+        }
+    }
+
+    #[inline(always)]
+    fn pass(&mut self, length: usize) {
+        self.rest = &self.rest[length..];
+    }
+
+    /// Move past the name of a member and its colon.
+    fn name(&mut self) -> Option<()> {
+        (self.next()? == b'"').then_some(())?;
+        self.pass(string_length(self.rest)?);
+        (self.next()? == b':').then(|| self.pass(1))
+    }
 }
 
 /// The length of the string that `text` begins with, if it is ASCII.
