@@ -18,8 +18,8 @@ use crate::error::{Code, Error, Result};
 use crate::events::Room;
 use crate::message::Parsed;
 use crate::runtime::{Registration, Source};
-use crate::sys::io::{Want, Woken, wait};
-use crate::sys::park::Bell;
+use crate::sys::io::{Want, Woken};
+use crate::sys::park::Parker;
 use crate::transport::Reader;
 use crate::transport::stdio::Filled;
 
@@ -97,7 +97,7 @@ pub(super) enum Look<T> {
 #[derive(Clone, Copy)]
 pub(super) struct Sleeper<'a> {
     /// The thread's own.
-    pub bell: &'a Arc<Bell>,
+    pub parker: &'a Arc<Parker>,
     /// Whether it comes for events, and not just for an answer.
     pub wants_events: bool,
     pub eagerness: Eagerness,
@@ -332,17 +332,17 @@ impl Shared {
         until: Option<Instant>,
     ) -> Result<()> {
         let events = sleeper.wants_events.then_some(self.ready.as_fd());
-        let wants = [
-            Some(Want::Read(sleeper.bell.as_fd())),
-            events.map(Want::Read),
-            lead.descriptor().map(Want::Read),
-            upload.as_ref().and_then(|upload| upload.descriptor()).map(Want::Write),
-        ];
-        match wait(wants, until).map_err(|e| no_sleep(&e))? {
-            Woken::Ready([is_rung, _, _, has_room]) => {
-                if is_rung {
-                    sleeper.bell.mute();
-                }
+        let input = lead.descriptor();
+        let output = upload.as_ref().and_then(|upload| upload.descriptor());
+        if events.or(input).or(output).is_none() {
+            return match sleeper.parker.sleep(until) {
+                Woken::Signal => Err(interrupted()),
+                Woken::Ready(_) | Woken::Timeout => Ok(()),
+            };
+        }
+        let wants = [None, events.map(Want::Read), input.map(Want::Read), output.map(Want::Write)];
+        match sleeper.parker.sleep_beside(wants, until).map_err(|e| no_sleep(&e))? {
+            Woken::Ready([_, _, _, has_room]) => {
                 if let Some(upload) = upload.as_mut().filter(|_| has_room) {
                     upload.write();
                 }
@@ -472,12 +472,12 @@ impl Source for Shared {
 
 impl State {
     fn goes_to_sleep(&mut self, sleeper: Sleeper<'_>) {
-        self.reading.goes_to_sleep(sleeper.bell);
+        self.reading.goes_to_sleep(sleeper.parker);
         self.sleepers += usize::from(sleeper.wants_events);
     }
 
     fn wakes_up(&mut self, sleeper: Sleeper<'_>) {
-        self.reading.wakes_up(sleeper.bell);
+        self.reading.wakes_up(sleeper.parker);
         self.sleepers -= usize::from(sleeper.wants_events);
     }
 }

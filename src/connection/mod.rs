@@ -25,7 +25,7 @@ use crate::options::Options;
 use crate::session::CallId;
 use crate::sys::fork;
 use crate::sys::io::deadline;
-use crate::sys::park::Bell;
+use crate::sys::park::Parker;
 use lead::Lead;
 use outbox::Haste;
 use shared::{Call, End, Shared};
@@ -271,7 +271,7 @@ enum Answer<'a, 's> {
     Queued { until: Option<Instant> },
     /// To a thread that waits for it, keeps the deadline itself, and reads by
     /// `lead` if nobody else does.
-    Awaited { by: &'a Arc<Bell>, lead: &'a mut Lead<'s> },
+    Awaited { by: &'a Arc<Parker>, lead: &'a mut Lead<'s> },
 }
 
 impl Drop for Connection {

@@ -23,7 +23,7 @@ use crate::framing::Piece;
 use crate::message::{self, Frame, Kind, Outgoing, Parsed, Protocol};
 use crate::options::Options;
 use crate::session::{CallId, Session};
-use crate::sys::park::Bell;
+use crate::sys::park::{Bell, Parker};
 use crate::trace::Trace;
 
 /// A thread that sends writes so many portions of what others have added
@@ -64,7 +64,7 @@ pub(super) struct State {
     answers: Vec<(CallId, Event)>,
     pub queue: Queue,
     deadlines: Deadlines,
-    pub reading: Reading<Input, Bell>,
+    pub reading: Reading<Input, Parker>,
     /// Threads that sleep until `ready` is readable.
     pub sleepers: usize,
     /// Since when no event was taken, while the queue is full.
@@ -74,7 +74,7 @@ pub(super) struct State {
     /// Bytes that came after that.
     discarded: u64,
     /// Threads that wait for a change of `life`.
-    watchers: Vec<Arc<Bell>>,
+    watchers: Vec<Arc<Parker>>,
     is_ready: bool,
     /// Whether the runtime wants to hear of room in the queue: it alone reads, or
     /// it counts the time of pings.
@@ -90,7 +90,7 @@ pub(super) struct Locked<'a> {
 }
 
 #[derive(Default)]
-struct Rings(Vec<Arc<Bell>>);
+struct Rings(Vec<Arc<Parker>>);
 
 impl Deref for Locked<'_> {
     type Target = State;
@@ -116,7 +116,7 @@ impl Drop for Locked<'_> {
 
 impl Drop for Rings {
     fn drop(&mut self) {
-        self.0.iter().for_each(|bell| bell.ring());
+        self.0.iter().for_each(|parker| parker.ring());
     }
 }
 
@@ -155,7 +155,7 @@ pub(super) struct Call {
     /// MCP and LSP forbid to cancel it.
     pub is_initialize: bool,
     /// The thread that waits for its response.
-    pub waiter: Option<Arc<Bell>>,
+    pub waiter: Option<Arc<Parker>>,
     /// Since when threads have waited for it behind a full queue, also one
     /// after the other.
     pub stuck: Option<Instant>,
@@ -678,7 +678,7 @@ impl State {
     }
 
     /// Ring `watcher` when `life` changes, once.
-    pub fn add_watcher(&mut self, watcher: &Arc<Bell>) {
+    pub fn add_watcher(&mut self, watcher: &Arc<Parker>) {
         if !self.watchers.iter().any(|other| Arc::ptr_eq(other, watcher)) {
             self.watchers.push(Arc::clone(watcher));
         }

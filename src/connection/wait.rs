@@ -1,7 +1,6 @@
-//! Where the host's threads sleep. Always in poll(2), so that a signal handler
-//! ends the sleep, and never without a bound that the caller chose.
+//! Where the host's threads wait: never longer than the caller chose, and not
+//! beyond a signal handler.
 
-use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -12,8 +11,8 @@ use super::{Answer, Connection, Event};
 use crate::error::{Code, Error, Result};
 use crate::events;
 use crate::session::CallId;
-use crate::sys::io::{Woken, deadline, wait_readable};
-use crate::sys::park::{self, Bell};
+use crate::sys::io::{Woken, deadline};
+use crate::sys::park::{self, Parker};
 
 impl Connection {
     /// Take the next event; `None` when `limit` passes.
@@ -26,10 +25,10 @@ impl Connection {
             return Ok(Some(self.event(event)));
         }
         let mut patience = Patience::new(limit);
-        let bell = park::parker().map_err(|e| no_sleep(&e))?;
+        let parker = park::parker().map_err(|e| no_sleep(&e))?;
         let is_glance = limit == Some(Duration::ZERO);
         let eagerness = if is_glance { Eagerness::Glance } else { Eagerness::Patient };
-        let sleeper = Sleeper { bell: &bell, wants_events: true, eagerness };
+        let sleeper = Sleeper { parker: &parker, wants_events: true, eagerness };
         let event = self.shared.wait_for(
             Lead::none(&self.shared),
             None,
@@ -61,9 +60,9 @@ impl Connection {
     /// the answer may sit behind unread events. `Interrupted`.
     pub fn wait(&self, id: CallId, limit: Option<Duration>) -> Result<Option<Event>> {
         let patience = Patience::new(limit);
-        let bell = park::parker().map_err(|e| no_sleep(&e))?;
+        let parker = park::parker().map_err(|e| no_sleep(&e))?;
         self.uncork();
-        if let Some(event) = self.shared.update(|state| claim(state, id, &bell))? {
+        if let Some(event) = self.shared.update(|state| claim(state, id, &parker))? {
             return Ok(Some(self.event(event)));
         }
         let mut release = |state: &mut State| {
@@ -72,7 +71,7 @@ impl Connection {
             }
         };
         let lead = Lead::none(&self.shared);
-        let event = self.answer(lead, None, id, patience, &bell, &mut release)?;
+        let event = self.answer(lead, None, id, patience, &parker, &mut release)?;
         Ok(event.map(|event| self.event(event)))
     }
 
@@ -88,15 +87,15 @@ impl Connection {
         limit: Option<Duration>,
     ) -> Result<Event> {
         let patience = Patience::new(limit);
-        let bell = park::parker().map_err(|e| no_sleep(&e))?;
+        let parker = park::parker().map_err(|e| no_sleep(&e))?;
         let mut lead = Lead::none(&self.shared);
-        let awaited = Answer::Awaited { by: &bell, lead: &mut lead };
+        let awaited = Answer::Awaited { by: &parker, lead: &mut lead };
         let (id, upload) = self.request(method, params, 0, awaited)?;
         let mut cancel = None;
         let mut give_up = |state: &mut State| {
             cancel = state.calls.end(id).filter(|call| !call.is_initialize).map(|_| id);
         };
-        let answer = self.answer(lead, upload, id, patience, &bell, &mut give_up);
+        let answer = self.answer(lead, upload, id, patience, &parker, &mut give_up);
         cancel.into_iter().for_each(|id| self.shared.tell_cancel(id));
         match answer? {
             Some(event) => Ok(self.event(event)),
@@ -112,14 +111,14 @@ impl Connection {
         upload: Option<Box<Upload<'_>>>,
         id: CallId,
         mut patience: Patience,
-        bell: &Arc<Bell>,
+        parker: &Arc<Parker>,
         // Not generic: this is much code, and there are two of them.
         release: &mut dyn FnMut(&mut State),
     ) -> Result<Option<events::Event>> {
         // The lead is there only right after the request.
         let is_soon = lead.leads() && upload.is_none();
         let eagerness = if is_soon { Eagerness::Spin } else { Eagerness::Patient };
-        let sleeper = Sleeper { bell, wants_events: false, eagerness };
+        let sleeper = Sleeper { parker, wants_events: false, eagerness };
         let slept = self.shared.wait_for(lead, upload, sleeper, |state, is_late| {
             if let Some(event) = state.take_answer(id) {
                 return Look::Found(Ok(Some(event)));
@@ -181,7 +180,7 @@ impl Connection {
         if let Some(seen) = look(&self.shared.state()) {
             return Ok(Some(seen));
         }
-        let bell = park::parker().map_err(|e| no_sleep(&e))?;
+        let parker = park::parker().map_err(|e| no_sleep(&e))?;
         loop {
             {
                 let mut state = self.shared.state();
@@ -191,12 +190,10 @@ impl Connection {
                 if is_past(until) {
                     return Ok(None);
                 }
-                state.add_watcher(&bell);
+                state.add_watcher(&parker);
             }
-            match wait_readable([Some(bell.as_fd())], until).map_err(|e| no_sleep(&e))? {
-                Woken::Ready(_) => bell.mute(),
-                Woken::Timeout => {}
-                Woken::Signal => return Err(interrupted()),
+            if parker.sleep(until) == Woken::Signal {
+                return Err(interrupted());
             }
         }
     }
@@ -233,13 +230,13 @@ impl Patience {
 
 /// Make the calling thread the one that gets the response of `id`, or take the
 /// response when it has come.
-fn claim(state: &mut State, id: CallId, bell: &Arc<Bell>) -> Result<Option<events::Event>> {
+fn claim(state: &mut State, id: CallId, parker: &Arc<Parker>) -> Result<Option<events::Event>> {
     if let Some(event) = state.take_response(id) {
         return Ok(Some(event));
     }
     match state.calls.get_mut(id) {
         Some(call) if call.waiter.is_none() => {
-            call.waiter = Some(Arc::clone(bell));
+            call.waiter = Some(Arc::clone(parker));
             Ok(None)
         }
         Some(_) => Err(Error::new(Code::State, "another thread waits for this call")),

@@ -483,6 +483,12 @@ static void stop_ticking(struct ticker *t) {
   join(t->self);
 }
 
+static void *poll_until_woken(void *c) {
+  leash_event *e = NULL;
+  CHECK_FAILS(leash_poll((leash_conn *)c, -1, &e), LEASH_E_INTERRUPTED);
+  return NULL;
+}
+
 /* The server answers nothing, and does not go when asked. */
 static void a_signal_interrupts_every_wait(char **server) {
   leash_opts *opts = with(LEASH_OPT_EXIT_AFTER, 300);
@@ -504,6 +510,14 @@ static void a_signal_interrupts_every_wait(char **server) {
     /* The call was given up; what was submitted goes on. */
     CHECK_INT(leash_conn_int(c, LEASH_INT_PENDING), 1);
   }
+  /* From the second time on, at the latest, the other thread is the one that reads. */
+  pthread_t reader = thread(poll_until_woken, c);
+  for (int i = 0; i < 10; i++) {
+    CHECK_FAILS(leash_call(c, "z", NULL, 0, -1, &e), LEASH_E_INTERRUPTED);
+    CHECK_FAILS(leash_wait(c, id, -1, &e), LEASH_E_INTERRUPTED);
+  }
+  CHECK_INT(leash_wake(c), 0);
+  join(reader);
   int64_t began = now();
   CHECK_FAILS(leash_close(c, -1), LEASH_E_INTERRUPTED);
   CHECK(now() - began < LONG / 2);
