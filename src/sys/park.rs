@@ -194,7 +194,7 @@ mod tests {
                 if at % 2 == me {
                     turn.store(at + 1, Ordering::SeqCst);
                     other.ring();
-                } else if at % 3 == 0 {
+                } else if at.is_multiple_of(3) {
                     own.sleep_beside([None, None], None).unwrap();
                 } else {
                     own.sleep(None);
