@@ -127,26 +127,41 @@ enum Step<T> {
 /// long before it sleeps: a fast server costs no wake-up then.
 const SPIN: Duration = Duration::from_micros(50);
 
-/// Whether that pays: how many calls not to try it. It does not pay where the
-/// server is slow, or where giving way does not let it run: a session of its
-/// own can be a group of its own to the scheduler (sched(7), "The autogroup
-/// feature").
+/// Whether that pays. It does not where the server is slow, or where giving way
+/// does not let it run: a session of its own can be a group of its own to the
+/// scheduler (sched(7), "The autogroup feature").
 #[derive(Debug, Default)]
-pub(super) struct Spin(AtomicU32);
+pub(super) struct Spin {
+    /// How many calls not to try it.
+    left: AtomicU32,
+    /// How many it was after the last try, if that was in vain.
+    pause: AtomicU32,
+}
 
 impl Spin {
-    /// After a try in vain.
-    const PAUSE: u32 = 64;
+    /// After many tries in vain. A single one may be chance.
+    const PAUSE_MAX: u32 = 64;
 
     /// Whether to try this time.
     fn is_worth_it(&self) -> bool {
-        let pause = self.0.load(Ordering::Relaxed);
-        self.0.store(pause.saturating_sub(1), Ordering::Relaxed);
-        pause == 0
+        let left = self.left.load(Ordering::Relaxed);
+        if left > 0 {
+            self.left.store(left - 1, Ordering::Relaxed);
+        }
+        left == 0
     }
 
     fn was_in_vain(&self) {
-        self.0.store(Self::PAUSE, Ordering::Relaxed);
+        let pause = self.pause.load(Ordering::Relaxed);
+        let pause = (2 * pause).clamp(1, Self::PAUSE_MAX);
+        self.pause.store(pause, Ordering::Relaxed);
+        self.left.store(pause, Ordering::Relaxed);
+    }
+
+    fn has_paid(&self) {
+        if self.pause.load(Ordering::Relaxed) > 0 {
+            self.pause.store(0, Ordering::Relaxed);
+        }
     }
 }
 
@@ -218,6 +233,7 @@ impl<'a> Lead<'a> {
             thread::yield_now();
             let filled = self.read();
             if filled != Filled::Nothing {
+                self.shared.spin.has_paid();
                 return filled;
             }
             let now = Instant::now();
@@ -488,4 +504,24 @@ pub(super) fn interrupted() -> Error {
 
 pub(super) fn no_sleep(e: &std::io::Error) -> Error {
     Error::os(Code::NoMemory, "cannot get a descriptor to wait on", e)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Spin;
+
+    #[test]
+    fn a_slow_server_is_rarely_waited_for_awake_and_a_fast_one_at_once() {
+        let spin = Spin::default();
+        let calls_between = || (0..).take_while(|_| !spin.is_worth_it()).count();
+        assert_eq!(calls_between(), 0);
+        for pauses in [1, 2, 4, 8, 16, 32, 64, 64] {
+            spin.was_in_vain();
+            assert_eq!(calls_between(), pauses);
+        }
+        spin.has_paid();
+        assert_eq!(calls_between(), 0);
+        spin.was_in_vain();
+        assert_eq!(calls_between(), 1);
+    }
 }
