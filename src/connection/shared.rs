@@ -16,7 +16,7 @@ use super::deadlines::Deadlines;
 use super::handover::Reading;
 use super::lead::{Input, Spin};
 use super::outbox::{Haste, Outbox, Sink, Writing};
-use super::upload::{self, Upload};
+use super::upload::Upload;
 use crate::error::{Code, Error, Result};
 use crate::events::{Body, Closed, Event, Limits, Outcome, Queue, Text};
 use crate::framing::Piece;
@@ -25,6 +25,7 @@ use crate::options::Options;
 use crate::session::{CallId, Session};
 use crate::sys::park::{Bell, Parker};
 use crate::trace::Trace;
+use crate::transport::stdio;
 
 /// A thread that sends writes so many portions of what others have added
 /// meanwhile. The rest is the runtime's: nobody may have to write for ever.
@@ -376,7 +377,7 @@ impl Shared {
         haste: Haste,
     ) -> Result<Option<Box<Upload<'a>>>> {
         if haste == Haste::Awaited
-            && message.length() >= upload::MIN
+            && message.length() >= stdio::LARGE
             && let Some(rest) = outbox.lend(&message)?
         {
             drop(outbox);

@@ -10,9 +10,6 @@ use super::shared::Shared;
 use crate::message::Outgoing;
 use crate::transport::stdio::Rest;
 
-/// A shorter one is not worth it.
-pub(super) const MIN: usize = 256 * 1024;
-
 /// The right to write. Dropping it leaves what is not written to the runtime.
 pub(super) struct Upload<'a> {
     shared: &'a Shared,

@@ -32,6 +32,9 @@ pub struct Reader {
     trace: Trace,
 }
 
+/// From here on a message is large.
+pub const LARGE: usize = 256 * 1024;
+
 /// How much a pipe holds. It is wide only while a large message goes through:
 /// an unprivileged user has few wide ones, and then only tiny ones. Wider than
 /// this, the data would leave the cache on its way through.
@@ -44,12 +47,9 @@ impl Pipe {
     const NARROW: usize = 64 * 1024;
     const WIDE: usize = 256 * 1024;
 
-    /// From here on a message is large.
-    const LARGE: usize = 256 * 1024;
-
     /// Fit `fd` to a message of which `size` bytes are known.
     fn fit(&mut self, fd: &Fd, size: usize) {
-        let wants_wide = size >= Self::LARGE;
+        let wants_wide = size >= LARGE;
         if wants_wide != self.is_wide {
             let capacity = if wants_wide { Self::WIDE } else { Self::NARROW };
             // It cannot become narrow with more than that in it; the next

@@ -17,6 +17,8 @@ pub struct Queue {
     /// Where to write them, while threads of the host may.
     plain: Option<Arc<Plain>>,
     is_writing: bool,
+    /// Whether there was no room the last time: the runtime waits for some.
+    is_stuck: bool,
     /// Bytes of all messages that were kept, and of those that were sent.
     kept: u64,
     sent: u64,
@@ -52,12 +54,11 @@ impl Queue {
         Ok(())
     }
 
-    /// The same, and begin to write it. `None`: it waits behind others, or for
-    /// the runtime.
+    /// The same, and begin to write it and what waits before it. `None`: somebody
+    /// writes, there is no room, or that is for the runtime alone.
     pub fn send(&mut self, parts: &[&[u8]]) -> Result<Option<Writing>> {
-        let is_first = self.unsent() == 0;
         self.push(parts)?;
-        Ok(if is_first { self.resume() } else { None })
+        Ok(if self.is_stuck { None } else { self.resume() })
     }
 
     /// Begin to write what is kept. `None`: nothing is, somebody writes, or
@@ -83,6 +84,7 @@ impl Queue {
         writing.rest.append(&mut self.messages);
         self.messages = writing.rest;
         self.sent(writing.sent);
+        self.is_stuck = !writing.had_room;
         Ok(writing.had_room)
     }
 
