@@ -212,11 +212,10 @@ impl Event {
 
 impl Drop for Event {
     fn drop(&mut self) {
-        if fork::is_copy() {
+        let Some(id) = self.peer_id() else { return };
+        if fork::is_copy() || self.is_answered.load(Ordering::Relaxed) {
             return;
         }
-        let is_answered = self.is_answered.load(Ordering::Relaxed);
-        let (Some(id), false) = (self.peer_id(), is_answered) else { return };
         let Some(shared) = self.owner.upgrade() else { return };
         if shared.state().check_open().is_ok() {
             let text = "the client did not answer";

@@ -406,6 +406,9 @@ impl Shared {
                 state.queue.room()
             });
             parsed?;
+            if input.held() == 0 {
+                break;
+            }
         }
         Ok(taken)
     }

@@ -84,40 +84,41 @@ pub(super) struct State {
 
 /// The state, for as long as one thread has it. Whom it wakes hears of it when
 /// the state is free again.
-pub(super) struct Locked<'a> {
-    // Dropped in this order.
-    state: MutexGuard<'a, State>,
-    rings: Rings,
-}
+///
+/// `Some` until it is dropped.
+pub(super) struct Locked<'a>(Option<MutexGuard<'a, State>>);
 
-#[derive(Default)]
-struct Rings(Vec<Arc<Parker>>);
+impl Locked<'_> {
+    #[inline(never)]
+    fn ring(&mut self) {
+        let parkers = self.reading.take_rings();
+        self.0 = None;
+        parkers.iter().for_each(|parker| parker.ring());
+    }
+}
 
 impl Deref for Locked<'_> {
     type Target = State;
 
+    #[inline(always)]
     fn deref(&self) -> &State {
-        &self.state
+        self.0.as_deref().expect("it was not dropped")
     }
 }
 
 impl DerefMut for Locked<'_> {
+    #[inline(always)]
     fn deref_mut(&mut self) -> &mut State {
-        &mut self.state
+        self.0.as_deref_mut().expect("it was not dropped")
     }
 }
 
 impl Drop for Locked<'_> {
+    #[inline(always)]
     fn drop(&mut self) {
-        if self.state.reading.has_rings() {
-            self.rings = Rings(self.state.reading.take_rings());
+        if self.reading.has_rings() {
+            self.ring();
         }
-    }
-}
-
-impl Drop for Rings {
-    fn drop(&mut self) {
-        self.0.iter().for_each(|parker| parker.ring());
     }
 }
 
@@ -204,7 +205,7 @@ impl Shared {
 
     /// The state, to read it or to change what no poll waits for.
     pub fn state(&self) -> Locked<'_> {
-        Locked { state: lock(&self.state), rings: Rings::default() }
+        Locked(Some(lock(&self.state)))
     }
 
     /// Change the state, and make `ready` say what is true afterwards.
