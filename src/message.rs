@@ -40,13 +40,10 @@ thread_local!(static SPARE: Shelf<Box<Message>> = const { Shelf::new() });
 
 impl Held {
     fn new(bytes: Cow<'_, [u8]>, shape: Shape) -> Self {
-        let bytes = match bytes {
-            Cow::Borrowed(small) if small.len() <= spare::SMALL => {
-                return Self::small(small, shape);
-            }
-            bytes => bytes.into_owned(),
-        };
-        Self(Some(Box::new(Message { bytes, shape })))
+        if bytes.len() <= spare::SMALL {
+            return Self::small(&bytes, shape);
+        }
+        Self(Some(Box::new(Message { bytes: bytes.into_owned(), shape })))
     }
 
     fn small(bytes: &[u8], shape: Shape) -> Self {
@@ -106,7 +103,7 @@ enum Shape {
 
 /// A message up to this size is first taken for a usual one, which is cheap even
 /// when it is none.
-const SMALL: usize = 4096;
+const USUAL_MAX: usize = 4096;
 
 /// What a message is, for whoever has to act on it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -197,7 +194,7 @@ impl Shape {
     /// The shape of a whole message, and how much of that was seen to be text;
     /// `None` when it is none.
     fn find(bytes: &[u8]) -> Option<(Self, usize)> {
-        if bytes.len() <= SMALL
+        if bytes.len() <= USUAL_MAX
             && let Some(shape) = scan::usual(bytes)
         {
             return Some((shape, 0));

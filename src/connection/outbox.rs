@@ -224,6 +224,7 @@ impl Outbox {
 }
 
 impl Sink {
+    #[cfg_attr(not(feature = "websocket"), expect(unused_variables))]
     fn send<'a>(
         &mut self,
         message: &Outgoing<'_>,

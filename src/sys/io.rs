@@ -82,7 +82,7 @@ pub fn read_append(fd: &impl AsFd, buffer: &mut Vec<u8>) -> io::Result<usize> {
         // that we borrow mutably; it need not be initialised for that.
         let n = unsafe {
             let (to, size) = (spare.as_mut_ptr(), spare.len());
-            libc::syscall(libc::SYS_read, fd.as_fd().as_raw_fd(), to, size)
+            libc::syscall(libc::SYS_read, argument(fd.as_fd().as_raw_fd()), to, size)
         };
         match usize::try_from(n) {
             Ok(n) => {
@@ -98,6 +98,11 @@ pub fn read_append(fd: &impl AsFd, buffer: &mut Vec<u8>) -> io::Result<usize> {
             },
         }
     }
+}
+
+/// An argument of syscall(2): the kernel takes whole words.
+pub(super) fn argument(value: libc::c_int) -> libc::c_long {
+    libc::c_long::from(value)
 }
 
 /// Let a pipe hold `size` bytes, if the system lets us: an unprivileged user
@@ -132,12 +137,12 @@ fn write_nosignal(fd: &impl AsFd, parts: &[IoSlice<'_>]) -> io::Result<usize> {
         unsafe {
             libc::syscall(
                 libc::SYS_pwritev2,
-                fd.as_fd().as_raw_fd(),
+                argument(fd.as_fd().as_raw_fd()),
                 parts.as_ptr(),
                 parts.len(),
-                -1 as libc::c_long,
-                -1 as libc::c_long,
-                RWF_NOSIGNAL,
+                argument(-1),
+                argument(-1),
+                argument(RWF_NOSIGNAL),
             ) as libc::ssize_t
         }
     })

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use nix::sys::eventfd::{EfdFlags, EventFd};
 
 use super::Fd;
-use super::io::{Want, Woken, wait};
+use super::io::{Want, Woken, argument, wait};
 
 /// A descriptor, by eventfd(2), that is readable from [`Bell::ring`] until [`Bell::mute`].
 /// All of it is async-signal-safe, and neither blocks.
@@ -138,7 +138,8 @@ fn futex_wait(word: &AtomicU32, expected: u32, deadline: Option<Instant>) -> Wok
         };
         // SAFETY: the kernel reads the word and the timeout, which live here.
         let woken = unsafe {
-            let what = libc::FUTEX_WAIT | libc::FUTEX_PRIVATE_FLAG;
+            let what = argument(libc::FUTEX_WAIT | libc::FUTEX_PRIVATE_FLAG);
+            let expected = libc::c_long::from(expected);
             libc::syscall(libc::SYS_futex, word.as_ptr(), what, expected, &raw const timeout)
         };
         if woken == 0 {
@@ -157,8 +158,8 @@ fn futex_wait(word: &AtomicU32, expected: u32, deadline: Option<Instant>) -> Wok
 fn futex_wake(word: &AtomicU32) {
     // SAFETY: the kernel takes the address as a name, and reads nothing there.
     unsafe {
-        let what = libc::FUTEX_WAKE | libc::FUTEX_PRIVATE_FLAG;
-        libc::syscall(libc::SYS_futex, word.as_ptr(), what, 1);
+        let what = argument(libc::FUTEX_WAKE | libc::FUTEX_PRIVATE_FLAG);
+        libc::syscall(libc::SYS_futex, word.as_ptr(), what, argument(1));
     }
 }
 

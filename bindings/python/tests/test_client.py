@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import functools
 import gc
@@ -11,7 +12,7 @@ import select
 import threading
 import time
 import weakref
-from typing import TYPE_CHECKING, Any, Callable, Dict, List
+from typing import TYPE_CHECKING, Any, Callable, Dict, Iterator, List
 
 import libleash
 import pytest
@@ -275,6 +276,69 @@ def test_wait_for_runs_handlers_until_it_is_so(misbehave: Misbehave) -> None:
         with pytest.raises(libleash.CallTimeout):
             client.wait_for(lambda: None, 0.01)
         assert isinstance(client.poll(0), Opened)
+
+
+def until(seen: Callable[[], Any]) -> None:
+    limit = time.monotonic() + 30
+    while not seen():
+        assert time.monotonic() < limit
+        time.sleep(0.001)
+
+
+@contextlib.contextmanager
+def polled_elsewhere(client: Client) -> Iterator[None]:
+    """A thread that takes events, until the client is closed."""
+    taker = threading.Thread(target=lambda: list(client.events()))
+    taker.start()
+    try:
+        yield
+    finally:
+        client.close()
+        taker.join(30)
+    assert not taker.is_alive()
+
+
+def test_a_wait_sees_what_a_handler_did_in_another_thread(misbehave: Misbehave) -> None:
+    with Client(misbehave("recv", "flood:1", "recv")) as client:
+        began, seen = threading.Event(), []
+
+        def handler(note: Notification) -> None:
+            began.set()
+            # Until the other thread is the one that takes events.
+            until(client._pump_lock.locked)
+            seen.append(note)
+
+        client.on_notification("flood", handler)
+        with polled_elsewhere(client):
+            client.notify("go")
+            assert began.wait(30)
+            before = time.monotonic()
+            assert client.wait_for(lambda: seen or None, 60) is seen
+            assert time.monotonic() - before < 30
+
+
+def test_a_wait_sees_what_was_found_while_it_began(misbehave: Misbehave) -> None:
+    with Client(misbehave("recv", "flood:1", "recv")) as client:
+        seen: List[Any] = []
+        looks = 0
+
+        def ready() -> Any:
+            nonlocal looks
+            looks += 1
+            if looks > 1:
+                return seen or None
+            # There is nothing; but before that is said, there is, and the other
+            # thread waits for events again.
+            client.notify("go")
+            until(lambda: seen and client._pump_lock.locked())
+            return None
+
+        client.on_notification("flood", seen.append)
+        with polled_elsewhere(client):
+            until(client._pump_lock.locked)
+            before = time.monotonic()
+            assert client.wait_for(ready, 60) is seen
+            assert time.monotonic() - before < 30
 
 
 def test_unread_events_stop_the_peer_and_are_told(misbehave: Misbehave) -> None:

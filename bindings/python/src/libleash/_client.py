@@ -31,9 +31,9 @@ from ._library import (
     failure,
     milliseconds,
     nap,
+    poll_for,
     quick,
     run_signal_handlers,
-    wait,
     wait_for,
 )
 
@@ -57,6 +57,11 @@ class Client(_Base):
     def _set_up(self, connect_timeout: Optional[float]) -> None:
         self._pump_lock = threading.Lock()
         self._changed = threading.Condition(threading.Lock())
+        #: How often something was found, and how many threads wait for that.
+        self._changes = 0
+        self._waiting = 0
+        #: Wakes of our own that no poll has seen.
+        self._nudges = 0
         #: Responses that a pump took, for those who wait for them.
         self._answers: Dict[int, EventPointer] = {}
         #: Calls whose answer nobody wants.
@@ -209,7 +214,7 @@ class Client(_Base):
                 return False
             return event
 
-        return self._pump(ready, limit) or None
+        return self._pump(ready, limit, wants_events=True) or None
 
     def events(self, timeout: Optional[float] = None) -> Iterator[AnyEvent]:
         """Events until `Closed`, which is the last one.
@@ -257,53 +262,85 @@ class Client(_Base):
             raise failure(fd)
         return fd
 
-    def _pump(self, ready: Callable[[], Optional[T]], limit: float) -> Optional[T]:
+    def _pump(
+        self, ready: Callable[[], Optional[T]], limit: float, wants_events: bool = False
+    ) -> Optional[T]:
         """Take events, and run handlers, until `ready()` is not None; None after `limit`.
 
-        Of several threads one takes events, the others wait for what it finds.
+        Of several threads one takes events, the others wait for what it finds. With `wants_events`
+        an event that has no handler is given back itself.
         """
         until = time.monotonic() + limit
         while True:
+            changes = self._changes
             found = ready()
             if found is not None:
                 return found
             left = until - time.monotonic()
-            if self._pump_lock.acquire(False):
-                event = None
-                try:
-                    found = ready()
-                    if found is not None:
-                        return found
-                    if self._inbox.is_full():
-                        raise FullError("too many events are unread: take some with poll")
-                    event = self._take(left)
-                finally:
-                    self._pump_lock.release()
-                    if event is None:
-                        self._tell()
-                if event is not None:
-                    self._dispatch(event)
-                elif left <= 0:
+            if not self._pump_lock.acquire(False):
+                if left <= 0:
                     return None
-            elif left <= 0:
+                self._wait_for_change(changes, left)
+                continue
+            event: Any = None
+            handler = None
+            try:
+                found = ready()
+                if found is not None:
+                    return found
+                if self._inbox.is_full():
+                    raise FullError("too many events are unread: take some with poll")
+                event = self._take(left)
+                if event is not None:
+                    handler = self._handler(event)
+                    if handler is None:
+                        if wants_events and not isinstance(event, Response):
+                            return event  # type: ignore[no-any-return]
+                        # Before another thread takes events: it may be waiting for this.
+                        self._keep(event)
+            finally:
+                self._pump_lock.release()
+                self._tell()
+            if handler is not None:
+                run(handler, event)
+                self._tell_all()
+            elif event is None and left <= 0:
                 return None
-            else:
-                with self._changed:
-                    if self._pump_lock.locked():
-                        self._changed.wait(min(left, threading.TIMEOUT_MAX))
+
+    def _wait_for_change(self, seen: int, limit: float) -> None:
+        """Wait while another thread takes events, and nothing has changed since `seen`."""
+        with self._changed:
+            if self._changes == seen and self._pump_lock.locked():
+                self._waiting += 1
+                try:
+                    self._changed.wait(min(limit, threading.TIMEOUT_MAX))
+                finally:
+                    self._waiting -= 1
 
     def _tell(self) -> None:
+        """Let the threads that wait look again."""
         with self._changed:
-            self._changed.notify_all()
+            self._changes += 1
+            if self._waiting:
+                self._changed.notify_all()
+
+    def _tell_all(self) -> None:
+        """The same after a handler, which may have changed anything: also the thread that takes
+        events is to look."""
+        self._tell()
+        if self._pump_lock.locked():
+            with self._changed:
+                self._nudges += 1
+            quick.wake(self._open_connection().address)
 
     def _take(self, limit: float) -> Optional[Event]:
         """The next event of the library; None on timeout, signal or wake."""
         pointer = EventPointer()
-        address = self._open_connection().address
+        handle = self._open_connection().handle
         until = time.monotonic() + limit
         while True:
             left = until - time.monotonic()
-            status = wait.poll(address, milliseconds(nap(left)), byref(pointer))
+            status = poll_for(handle, c_int64(milliseconds(nap(left))), byref(pointer))
             if status != 0 or left <= NAP:
                 break
         if status == 1:
@@ -312,6 +349,10 @@ class Client(_Base):
             return None
         if status == _abi.LEASH_E_INTERRUPTED:
             run_signal_handlers()
+            with self._changed:
+                if self._nudges:
+                    self._nudges -= 1
+                    return None
             if self._wakes:
                 self._wakes -= 1
                 self._was_woken = True
@@ -320,22 +361,16 @@ class Client(_Base):
             self._is_over = True
         raise failure(status)
 
-    def _dispatch(self, event: Event) -> None:
-        """Give an event to whom it belongs."""
-        handler = None
+    def _keep(self, event: Event) -> None:
+        """Leave an event that has no handler for those who want it."""
+        if not isinstance(event, Response):
+            self._inbox.put(event)
+            return
         with self._changed:
-            if isinstance(event, Response):
-                if event.call in self._abandoned:
-                    self._abandoned.discard(event.call)
-                else:
-                    self._answers[event.call] = event._pointer
+            if event.call in self._abandoned:
+                self._abandoned.discard(event.call)
             else:
-                handler = self._handler(event)
-                if handler is None:
-                    self._inbox.put(event)
-            self._changed.notify_all()
-        if handler is not None:
-            run(handler, event)
+                self._answers[event.call] = event._pointer
 
     # ---- The end
 
@@ -375,6 +410,7 @@ class Client(_Base):
     def _forked(self) -> None:
         self._pump_lock = threading.Lock()
         self._changed = threading.Condition(threading.Lock())
+        self._waiting = 0
 
 
 class Call:

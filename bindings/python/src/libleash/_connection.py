@@ -31,6 +31,7 @@ from ._library import (
     check,
     failure,
     milliseconds,
+    poll_at_once,
     quick,
     run_signal_handlers,
     submit_large,
@@ -40,6 +41,7 @@ from ._library import (
 from ._options import Options, PathLike
 
 DEFAULT_QUEUE = 4096
+_NOW = c_int64(0)
 _DEFAULT_GRACE = 2.0
 
 Handler = Callable[[Any], Any]
@@ -92,7 +94,7 @@ class Connection:
         """The next event, if it is there. ClosedError: there will be none."""
         while True:
             pointer = EventPointer()
-            status = quick.poll(self._address, 0, byref(pointer))
+            status = poll_at_once(self.handle, _NOW, byref(pointer))
             if status == 1:
                 found = event(pointer)
                 if found is not None:

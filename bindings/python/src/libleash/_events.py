@@ -10,7 +10,7 @@ from typing import Any, Callable, Dict, Optional, Union
 
 from . import _abi, _json
 from ._errors import CallTimeout, LeashError, RpcError, from_status
-from ._library import QUICK_MAX, EventPointer, check, event_bytes, event_int, quick, wait
+from ._library import QUICK_MAX, EventPointer, check, event_bytes, event_int, event_kind, quick, wait
 from ._options import text
 
 
@@ -245,5 +245,5 @@ _KINDS: Dict[int, Callable[[EventPointer, int], Event]] = {
 
 def event(pointer: EventPointer) -> Optional[Event]:
     """What C gave, as Python has it; None for a kind that is newer than this."""
-    make = _KINDS.get(quick.event_kind(pointer))
+    make = _KINDS.get(event_kind(pointer))
     return None if make is None else make(pointer, count(pointer, _abi.LEASH_INT_SEQ))

@@ -101,6 +101,9 @@ def _bare(library: ctypes.CDLL, name: str, result: Any) -> Callable[..., Any]:
 submit_quick = _bare(_keeping, "leash_submit", c_int)
 submit_large = _bare(_giving, "leash_submit", c_int)
 wait_for = _bare(_giving, "leash_wait", c_int)
+poll_at_once = _bare(_keeping, "leash_poll", c_int)
+poll_for = _bare(_giving, "leash_poll", c_int)
+event_kind = _bare(_keeping, "leash_event_kind", c_int)
 event_int = _bare(_keeping, "leash_event_int", c_int64)
 event_free = _bare(_keeping, "leash_event_free", None)
 #: `leash_event_str` as bytes: each text ends in a NUL and has none inside.
