@@ -31,11 +31,20 @@ struct Held(Option<Box<Message>>);
 
 #[derive(Debug)]
 struct Message {
-    bytes: Vec<u8>,
+    bytes: Bytes,
     shape: Shape,
 }
 
-// With room for a small message each.
+/// A small one costs no allocation of its own: often another thread frees it.
+#[derive(Debug)]
+enum Bytes {
+    Small { length: u8, bytes: [u8; spare::SMALL] },
+    Large(Vec<u8>),
+}
+
+const _: () = assert!(spare::SMALL <= u8::MAX as usize);
+
+// Of small ones.
 thread_local!(static SPARE: Shelf<Box<Message>> = const { Shelf::new() });
 
 impl Held {
@@ -43,30 +52,56 @@ impl Held {
         if bytes.len() <= spare::SMALL {
             return Self::small(&bytes, shape);
         }
-        Self(Some(Box::new(Message { bytes: bytes.into_owned(), shape })))
+        Self(Some(Box::new(Message { bytes: Bytes::Large(bytes.into_owned()), shape })))
     }
 
-    fn small(bytes: &[u8], shape: Shape) -> Self {
+    fn small(text: &[u8], shape: Shape) -> Self {
         let mut message = spare::take(&SPARE).unwrap_or_else(|| {
-            Box::new(Message { bytes: Vec::with_capacity(spare::SMALL), shape })
+            let bytes = Bytes::Small { length: 0, bytes: [0; spare::SMALL] };
+            Box::new(Message { bytes, shape })
         });
         message.shape = shape;
-        message.bytes.clear();
-        message.bytes.extend_from_slice(bytes);
+        if let Bytes::Small { length, bytes } = &mut message.bytes {
+            *length = text.len() as u8;
+            bytes[..text.len()].copy_from_slice(text);
+        }
         Self(Some(message))
     }
 
     fn into_bytes(mut self) -> Vec<u8> {
-        std::mem::take(&mut self.bytes)
+        match &mut self.bytes {
+            Bytes::Large(bytes) => std::mem::take(bytes),
+            small => small.to_vec(),
+        }
     }
 }
 
 impl Drop for Held {
     fn drop(&mut self) {
-        match self.0.take() {
-            Some(small) if small.bytes.capacity() == spare::SMALL => spare::put(&SPARE, small),
-            Some(message) => spare::keep(message.bytes),
-            None => {}
+        let Some(mut message) = self.0.take() else { return };
+        match &mut message.bytes {
+            Bytes::Small { .. } => spare::put(&SPARE, message),
+            Bytes::Large(bytes) => spare::keep(std::mem::take(bytes)),
+        }
+    }
+}
+
+impl Deref for Bytes {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        match self {
+            Self::Small { length, bytes } => &bytes[..usize::from(*length)],
+            Self::Large(bytes) => bytes,
+        }
+    }
+}
+
+impl DerefMut for Bytes {
+    fn deref_mut(&mut self) -> &mut [u8] {
+        match self {
+            Self::Small { length, bytes } => &mut bytes[..usize::from(*length)],
+            Self::Large(bytes) => bytes,
         }
     }
 }
@@ -276,6 +311,7 @@ impl Frame {
     pub fn open(self) -> Payload {
         let Self(mut held) = self;
         let Message { bytes, shape } = &mut *held;
+        let bytes = &mut **bytes;
         shape.values().for_each(|value| bytes[value.end] = 0);
         if let Some(text) = shape.text() {
             scan::unescape(bytes, text);

@@ -200,11 +200,17 @@ impl<'a> Lead<'a> {
         self.input.is_some()
     }
 
-    /// Read what is there, one portion at most, and take in its messages as
-    /// long as there is room for them.
+    /// Read what is there, one portion at most, and take in some of its messages
+    /// if there is room for them. The rest can wait: there may be enough now for
+    /// the thread that reads, and it stays in the cache.
     pub fn read(&mut self) -> Filled {
+        self.read_up_to(BATCH)
+    }
+
+    /// The same, until so many messages were taken in.
+    fn read_up_to(&mut self, enough: usize) -> Filled {
         let Some(input) = &mut self.input else { return Filled::Nothing };
-        let read = self.shared.read(input);
+        let read = self.shared.read(input, enough);
         if input.reader.has_left_work() {
             self.shared.driver.notify_one();
         }
@@ -371,15 +377,15 @@ impl Shared {
 
     /// Read one portion, and take in its messages while there is room. Whoever
     /// reads has seen that there is some.
-    fn read(&self, input: &mut Input) -> Result<Filled> {
+    fn read(&self, input: &mut Input, enough: usize) -> Result<Filled> {
         if input.held() > 0 {
-            let taken = self.take_messages(input)?;
+            let taken = self.take_messages(input, enough)?;
             if taken > 0 {
                 return Ok(Filled::Some(taken));
             }
         }
         let filled = input.reader.fill()?;
-        self.take_messages(input)?;
+        self.take_messages(input, enough)?;
         if filled == Filled::End
             && let Some(piece) = input.reader.finish()?
         {
@@ -388,14 +394,14 @@ impl Shared {
         Ok(filled)
     }
 
-    /// Take in some of the messages that have been read, if there is room. How
-    /// many. The rest can wait: there may be enough now for who waits.
-    fn take_messages(&self, input: &mut Input) -> Result<usize> {
+    /// Take in messages that have been read, while there is room, until they are
+    /// `enough`. How many.
+    fn take_messages(&self, input: &mut Input, enough: usize) -> Result<usize> {
         let mut taken = 0;
         // The room is not known yet, but there is some, and one message of any
         // size has a place.
         let mut room = Room { events: 1, bytes: 1 };
-        while taken < BATCH {
+        while taken < enough {
             let parsed = input.parse(room);
             if input.batch.is_empty() {
                 return parsed.map(|()| taken);
@@ -455,7 +461,8 @@ impl Shared {
     pub fn read_for_runtime(&self) {
         let mut lead = Lead::none(self);
         self.update(|state| lead.input = state.reading.take_for_runtime(self.may_lead(state)));
-        let filled = lead.read();
+        // The host is to be woken once for all of it.
+        let filled = lead.read_up_to(usize::MAX);
         self.update(|state| {
             let Some(input) = lead.input.take() else { return };
             let may_lead = self.may_lead(state);
