@@ -317,6 +317,19 @@ def test_a_wait_sees_what_a_handler_did_in_another_thread(misbehave: Misbehave) 
             assert time.monotonic() - before < 30
 
 
+def test_a_nudge_hides_no_event(misbehave: Misbehave) -> None:
+    with Client(misbehave("recv", "flood:1", "recv")) as client:
+        assert isinstance(client.poll(10), Opened)
+        client.notify("go")
+        assert select.select([client], [], [], 30)[0] == [client]
+        # As after a handler, of which the thread that polled has heard otherwise.
+        client._pump_lock.acquire()
+        client._tell_all()
+        client._pump_lock.release()
+        assert isinstance(client.poll(0), Notification)
+        assert client.poll(0) is None
+
+
 def test_a_wait_sees_what_was_found_while_it_began(misbehave: Misbehave) -> None:
     with Client(misbehave("recv", "flood:1", "recv")) as client:
         seen: List[Any] = []

@@ -120,7 +120,9 @@ class Client(_Base):
         connection = self._open_connection()
         call = c_int64()
         try:
-            connection.submit(self._method(method), _json.params_of(params), _NO_LIMIT, _NO_TAG, call)
+            connection.submit(
+                self._method(method), _json.params_of(params), _NO_LIMIT, _NO_TAG, call
+            )
             pointer = self._answer(call, limit)
             if pointer is None:
                 raise CallTimeout("no answer came in time")
@@ -302,8 +304,10 @@ class Client(_Base):
                 self._pump_lock.release()
                 self._tell()
             if handler is not None:
-                run(handler, event)
-                self._tell_all()
+                try:
+                    run(handler, event)
+                finally:
+                    self._tell_all()
             elif event is None and left <= 0:
                 return None
 
@@ -350,9 +354,11 @@ class Client(_Base):
         if status == _abi.LEASH_E_INTERRUPTED:
             run_signal_handlers()
             with self._changed:
-                if self._nudges:
-                    self._nudges -= 1
-                    return None
+                was_nudged = self._nudges > 0
+                self._nudges -= was_nudged
+            if was_nudged:
+                # There may be an event all the same.
+                return self._take(0.0)
             if self._wakes:
                 self._wakes -= 1
                 self._was_woken = True
