@@ -24,8 +24,8 @@
  * Signals:   library threads block all signals; SIGPIPE is not raised; no handler is
  *            changed; the host's children are never reaped. (A host that is PID 1 or a child
  *            subreaper sees the guard's end; the library reaps exactly that pid.) Every wait
- *            sleeps in poll(2) or futex(2): a handler that runs gives LEASH_E_INTERRUPTED. leash_free
- *            goes on waiting.
+ *            sleeps in poll(2) or futex(2): a handler that runs gives LEASH_E_INTERRUPTED.
+ *            leash_free goes on waiting.
  * Fork:      in a child forked from a host that has used the library every call fails with
  *            LEASH_E_FORKED (*_free do nothing) until it execs; inherited descriptors are
  *            closed there by a pthread_atfork handler. fork+exec is safe: all descriptors are

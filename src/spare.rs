@@ -1,6 +1,6 @@
-//! Buffers that are used again. Small ones by their thread, so that a call in
-//! the steady state asks the allocator for nothing; and one large one by the
-//! whole process.
+//! Memory that is used again. What comes and goes with each message by its
+//! thread, so that a call in the steady state asks the allocator for nothing; and
+//! one large buffer by the whole process.
 
 mod large;
 

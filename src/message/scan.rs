@@ -195,11 +195,7 @@ pub fn string(bytes: &[u8], value: Span) -> Option<Span> {
 
 /// Whether a string is its own JSON form: nothing in it is special.
 pub fn is_plain(text: &[u8]) -> bool {
-    if text.len() < TINY {
-        text.iter().all(|b| !matches!(b, b'"' | b'\\' | 0..0x20))
-    } else {
-        plain_length(text).is_none()
-    }
+    if text.len() < TINY { !text.iter().any(is_special) } else { plain_length(text).is_none() }
 }
 
 /// How much of a string comes before a quote, a backslash or a control
@@ -224,8 +220,12 @@ pub fn plain_length(text: &[u8]) -> Option<usize> {
             return Some(passed + index * TINY + special.trailing_zeros() as usize);
         }
     }
-    let special = |b: &u8| matches!(b, b'"' | b'\\' | 0..0x20);
-    Some(text.len() - rest.len() + rest.iter().position(special)?)
+    Some(text.len() - rest.len() + rest.iter().position(is_special)?)
+}
+
+/// Whether a byte is no plain part of a string.
+fn is_special(byte: &u8) -> bool {
+    matches!(byte, b'"' | b'\\' | 0..0x20)
 }
 
 fn escapes_are_good(mut content: &[u8]) -> bool {
@@ -411,8 +411,7 @@ impl<'a> Scanner<'a> {
     fn name(&mut self) -> Option<Cow<'a, [u8]>> {
         self.eat(b'"')?;
         let rest = &self.bytes[self.at..];
-        let special = |b: &u8| matches!(b, b'"' | b'\\' | 0..0x20);
-        let length = rest.iter().position(special)?;
+        let length = rest.iter().position(is_special)?;
         if rest[length] == b'"' {
             self.at += length + 1;
             return Some(rest[..length].into());

@@ -232,7 +232,7 @@ impl Text {
         Outgoing { text: self.bytes, payload: None, tail: "", length }
     }
 
-    #[cold]
+    /// Put the header of the framing before it.
     fn head(&mut self, length: usize) {
         let header = format!("Content-Length: {length}\r\n\r\n");
         self.bytes.splice(0..0, header.into_bytes());
