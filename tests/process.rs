@@ -652,10 +652,9 @@ fn host_process() {
     }
 }
 
-fn hosted(script: &str, marker: &str) -> Leash {
+fn hosted(script: &str, marker: &str, change: impl FnOnce(&mut Command)) -> Leash {
     let mut command = command(&["/bin/sh", "-c", script], marker);
-    command.exit_after = SHORT;
-    command.kill_after = SHORT;
+    change(&mut command);
     let (server, pipes) = launch(&command).unwrap();
     let mut leash = Leash { server, pipes, marker: marker.to_owned(), started: None };
     match leash.report() {
@@ -672,7 +671,7 @@ fn no_children() {
 }
 
 fn wait_for_any(marker: &str) {
-    let leash = hosted("cat", marker);
+    let leash = hosted("cat", marker, |_| {});
     no_children();
     leash.close();
     no_children();
@@ -682,7 +681,7 @@ fn ignore_children(marker: &str) {
     use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal};
     let ignore = SigAction::new(SigHandler::SigIgn, SaFlags::empty(), SigSet::empty());
     set_action(Signal::SIGCHLD, &ignore);
-    let mut leash = hosted("sh -c 'exit 5'; echo $?; cat", marker);
+    let mut leash = hosted("sh -c 'exit 5'; echo $?; cat", marker, |_| {});
     assert_eq!(leash.line(), "5", "the server's own children are waited for");
     assert_eq!(leash.close().stage, Stage::Exited);
 }
@@ -713,32 +712,32 @@ fn close_standard(marker: &str) {
 
 fn go_without_proc(marker: &str) {
     assert!(fs::metadata("/proc/self").is_err());
-    assert_eq!(start_and_close("cat", marker).exit, Some(Exit::Code(0)));
+    assert_eq!(start_and_close("cat", marker, |_| {}).exit, Some(Exit::Code(0)));
     let stubborn = "trap '' TERM; sleep 300 & while :; do sleep 300; done";
-    let teardown = start_and_close(stubborn, marker);
+    let teardown = start_and_close(stubborn, marker, short);
     assert_eq!(teardown.stage, Stage::Kill);
     assert_eq!(teardown.exit, Some(Exit::Signal(libc::SIGKILL)));
     let scattered =
         "(setsid sh -c 'trap \"\" TERM; sleep 300; sleep 300' &); setsid sleep 300 & cat";
-    let teardown = start_and_close(scattered, marker);
+    let teardown = start_and_close(scattered, marker, short);
     assert_eq!((teardown.stage, teardown.left), (Stage::Kill, 0), "{teardown:?}");
 }
 
-fn start_and_close(script: &str, marker: &str) -> Teardown {
-    let Leash { mut server, pipes, .. } = hosted(script, marker);
+fn start_and_close(script: &str, marker: &str, change: impl FnOnce(&mut Command)) -> Teardown {
+    let Leash { mut server, pipes, .. } = hosted(script, marker, change);
     drop(pipes.stdin);
     end(&mut server)
 }
 
 fn adopt(marker: &str) {
     for _ in 0..3 {
-        hosted("cat", marker).close();
+        hosted("cat", marker, |_| {}).close();
         no_children();
     }
     // One that is dropped in the middle is reaped later.
-    drop(hosted("cat", marker));
+    drop(hosted("cat", marker, |_| {}));
     nothing_left(marker);
-    hosted("cat", marker).close();
+    hosted("cat", marker, |_| {}).close();
     no_children();
 }
 
@@ -758,6 +757,7 @@ fn die(marker: &str) {
     let mut leash = hosted(
         "setsid sh -c 'trap \"\" TERM HUP; echo ready; sleep 300' & trap '' TERM; sleep 300",
         marker,
+        short,
     );
     assert_eq!(leash.line(), "ready");
     nix::sys::signal::kill(nix::unistd::Pid::this(), nix::sys::signal::SIGKILL).unwrap();
