@@ -111,6 +111,14 @@ impl Event {
         }
     }
 
+    /// The call that it is the response of.
+    fn response_of(&self) -> Option<CallId> {
+        match self.body {
+            Body::Response { call, .. } => Some(call),
+            _ => None,
+        }
+    }
+
     /// The response that ends `call` because of `error`.
     pub(crate) fn failed(error: &Error) -> Outcome {
         Outcome::Failed(error.code(), Text::new(error.text().as_bytes()))

@@ -18,7 +18,7 @@ use std::ops::{Deref, DerefMut};
 
 use crate::framing::Piece;
 use crate::spare::{self, Shelf};
-use scan::{Members, Span};
+use scan::{Members, Name, Span};
 
 /// One message of the peer, as it came.
 #[derive(Debug)]
@@ -130,10 +130,10 @@ pub struct Payload(Held);
 /// What a message is, and where its parts are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Shape {
-    Request { id: Span, method: Span, params: Option<Span> },
-    Notification { method: Span, params: Option<Span> },
+    Request { id: Span, method: Name, params: Option<Span> },
+    Notification { method: Name, params: Option<Span> },
     Result { id: Option<i64>, result: Span },
-    Failure { id: Option<i64>, code: Option<i64>, message: Option<Span>, data: Option<Span> },
+    Failure { id: Option<i64>, code: Option<i64>, message: Option<Name>, data: Option<Span> },
 }
 
 /// A message up to this size is first taken for a usual one, which is cheap even
@@ -287,7 +287,7 @@ impl Shape {
     }
 
     /// The part that is a string.
-    fn text(&mut self) -> Option<&mut Span> {
+    fn text(&mut self) -> Option<&mut Name> {
         match self {
             Self::Request { method, .. } | Self::Notification { method, .. } => Some(method),
             Self::Failure { message, .. } => message.as_mut(),
@@ -315,7 +315,7 @@ impl Frame {
         shape.values().for_each(|value| bytes[value.end] = 0);
         if let Some(text) = shape.text() {
             scan::unescape(bytes, text);
-            bytes[text.end] = 0;
+            bytes[text.content.end] = 0;
         }
         Payload(held)
     }
@@ -331,7 +331,7 @@ impl Payload {
     pub fn method(&self) -> Option<Terminated<'_>> {
         match self.0.shape {
             Shape::Request { method, .. } | Shape::Notification { method, .. } => {
-                self.part(Some(method))
+                self.part(Some(method.content))
             }
             _ => None,
         }
@@ -349,7 +349,7 @@ impl Payload {
     /// The message of an error.
     pub fn error_message(&self) -> Option<Terminated<'_>> {
         match self.0.shape {
-            Shape::Failure { message, .. } => self.part(message),
+            Shape::Failure { message, .. } => self.part(message.map(|message| message.content)),
             _ => None,
         }
     }

@@ -1,7 +1,7 @@
 //! Which calls are open. An id is pending at most once and never used again,
 //! and each call ends exactly once.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::hash::{BuildHasherDefault, Hasher};
 
 /// The id of a call: 1, 2, 3 and so on.
@@ -45,61 +45,114 @@ impl Hasher for IdHasher {
 }
 
 /// The open calls, each with what its owner keeps about it.
+///
+/// Most calls end soon, so the latest ones have a place each, in order. Who stays
+/// open for long moves out of their way.
 pub struct Session<C> {
-    last: i64,
-    pending: IdMap<C>,
+    /// `latest[n]` has the id `first + n`; `None` is one that has ended. The
+    /// front is never `None`.
+    latest: VecDeque<Option<C>>,
+    first: i64,
+    /// The open ones before `first`.
+    old: IdMap<C>,
+    open: usize,
 }
+
+/// So many of the latest calls have a place each.
+const LATEST_MAX: usize = 256;
 
 impl<C> Default for Session<C> {
     fn default() -> Self {
-        Self { last: 0, pending: IdMap::default() }
+        Self { latest: VecDeque::new(), first: 1, old: IdMap::default(), open: 0 }
     }
 }
 
 impl<C> Session<C> {
     /// The id that the next call will have.
     pub fn upcoming(&self) -> CallId {
-        CallId(self.last + 1)
+        CallId(self.first + self.latest.len() as i64)
     }
 
     /// Open a call.
     pub fn begin(&mut self, call: C) -> CallId {
         let id = self.upcoming();
-        self.last = id.get();
-        self.pending.insert(id, call);
+        if self.latest.len() == LATEST_MAX {
+            self.make_old();
+        }
+        self.latest.push_back(Some(call));
+        self.open += 1;
         id
+    }
+
+    #[cold]
+    fn make_old(&mut self) {
+        if let Some(Some(call)) = self.latest.pop_front() {
+            self.old.insert(CallId(self.first), call);
+        }
+        self.first += 1;
+        self.skip_ended();
+    }
+
+    /// Restore what holds for the front.
+    fn skip_ended(&mut self) {
+        while let Some(None) = self.latest.front() {
+            self.latest.pop_front();
+            self.first += 1;
+        }
+    }
+
+    /// Where `id` is among the latest.
+    fn place(&self, id: CallId) -> Option<usize> {
+        usize::try_from(id.get() - self.first).ok().filter(|place| *place < self.latest.len())
     }
 
     /// The open call `id`.
     pub fn get_mut(&mut self, id: CallId) -> Option<&mut C> {
-        self.pending.get_mut(&id)
+        match self.place(id) {
+            Some(place) => self.latest[place].as_mut(),
+            None => self.old.get_mut(&id),
+        }
     }
 
     /// End the call `id`; `None` when it has ended already, or never was.
     pub fn end(&mut self, id: CallId) -> Option<C> {
-        self.pending.remove(&id)
+        let call = match self.place(id) {
+            Some(place) => self.latest[place].take(),
+            None => self.old.remove(&id),
+        }?;
+        self.open -= 1;
+        self.skip_ended();
+        Some(call)
     }
 
     /// End every call, the oldest first.
     pub fn end_all(&mut self) -> Vec<(CallId, C)> {
-        let mut calls: Vec<_> = self.pending.drain().collect();
+        let mut calls: Vec<_> = self.old.drain().collect();
         calls.sort_unstable_by_key(|(id, _)| *id);
+        for call in self.latest.drain(..) {
+            calls.extend(call.map(|call| (CallId(self.first), call)));
+            self.first += 1;
+        }
+        self.open = 0;
         calls
     }
 
     /// How many calls are open.
     pub fn len(&self) -> usize {
-        self.pending.len()
+        self.open
     }
 
     /// Whether no call is open.
     pub fn is_empty(&self) -> bool {
-        self.pending.is_empty()
+        self.open == 0
     }
 
     /// Whether the call `id` is open.
     pub fn contains(&self, id: CallId) -> bool {
-        self.pending.contains_key(&id)
+        match self.place(id) {
+            Some(place) => self.latest[place].is_some(),
+            None => self.old.contains_key(&id),
+        }
     }
 }
 
@@ -110,8 +163,8 @@ mod tests {
 
     #[derive(Clone, Debug)]
     enum Step {
-        Begin,
-        End(i64),
+        Begin(usize),
+        End(usize),
         EndAll,
     }
 
@@ -119,25 +172,54 @@ mod tests {
         #[test]
         fn each_call_ends_once_and_its_id_never_comes_back(
             steps in proptest::collection::vec(prop_oneof![
-                5 => Just(Step::Begin), 5 => (-1i64..40).prop_map(Step::End), 1 => Just(Step::EndAll),
+                5 => Just(Step::Begin(1)), 1 => Just(Step::Begin(LATEST_MAX - 3)),
+                5 => (0usize..800).prop_map(Step::End), 1 => Just(Step::EndAll),
             ], 0..80),
         ) {
             let mut session = Session::default();
             let (mut begun, mut ended) = (Vec::new(), Vec::new());
             for step in steps {
                 match step {
-                    Step::Begin => begun.push(session.begin(())),
-                    Step::End(id) => {
-                        let Some(id) = CallId::new(id) else { continue };
+                    Step::Begin(times) => (0..times).for_each(|_| {
+                        begun.push(session.upcoming());
+                        let id = *begun.last().unwrap();
+                        assert_eq!(session.begin(id), id);
+                    }),
+                    // Of the latest, of those before them, and some that never were.
+                    Step::End(back) => {
+                        let Some(id) = CallId::new(begun.len() as i64 + 9 - back as i64) else {
+                            continue;
+                        };
                         let open = begun.contains(&id) && !ended.contains(&id);
-                        prop_assert_eq!(session.end(id).is_some(), open);
+                        prop_assert_eq!(session.contains(id), open);
+                        prop_assert_eq!(session.get_mut(id).copied(), open.then_some(id));
+                        prop_assert_eq!(session.end(id), open.then_some(id));
                         ended.extend(open.then_some(id));
                     }
-                    Step::EndAll => ended.extend(session.end_all().into_iter().map(|(id, ())| id)),
+                    Step::EndAll => {
+                        let all = session.end_all();
+                        prop_assert!(all.iter().all(|(id, call)| id == call));
+                        prop_assert!(all.is_sorted());
+                        ended.extend(all.into_iter().map(|(id, _)| id));
+                    }
                 }
                 prop_assert_eq!(session.len(), begun.len() - ended.len());
+                prop_assert_eq!(session.is_empty(), session.len() == 0);
+                prop_assert!(session.latest.len() <= LATEST_MAX);
             }
             prop_assert!(begun.iter().enumerate().all(|(n, id)| id.get() == n as i64 + 1));
         }
+    }
+
+    #[test]
+    fn a_call_that_stays_open_holds_no_others() {
+        let mut session = Session::default();
+        let first = session.begin(());
+        (0..100_000).for_each(|_| {
+            let id = session.begin(());
+            session.end(id);
+        });
+        assert!(session.latest.len() <= LATEST_MAX && session.old.len() == 1);
+        assert!(session.end(first).is_some() && session.is_empty());
     }
 }

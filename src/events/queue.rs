@@ -19,8 +19,8 @@ pub struct Queue {
     first: i64,
     /// How many `items` are events.
     unread: usize,
-    /// Unread responses, by their call.
-    responses: IdMap<i64>,
+    /// Unread responses, by their call, once somebody has asked for one of them.
+    responses: Option<IdMap<i64>>,
     /// Unread lines of stderr, by their number.
     stderr: VecDeque<i64>,
     /// Lines lost since the last one that is still here.
@@ -62,7 +62,7 @@ impl Queue {
             items: VecDeque::new(),
             first: 1,
             unread: 0,
-            responses: IdMap::default(),
+            responses: None,
             stderr: VecDeque::new(),
             lost: 0,
             messages: Load::default(),
@@ -102,8 +102,10 @@ impl Queue {
 
     /// Add what arrived.
     pub(crate) fn push(&mut self, body: Body) {
-        if let Body::Response { call, .. } = &body {
-            self.responses.insert(*call, self.next());
+        if let (Body::Response { call, .. }, seq) = (&body, self.next())
+            && let Some(responses) = &mut self.responses
+        {
+            responses.insert(*call, seq);
         }
         self.append(body);
         self.make_room();
@@ -144,7 +146,11 @@ impl Queue {
 
     /// Take the response of `call`.
     pub fn take_response(&mut self, call: CallId) -> Option<Event> {
-        let seq = *self.responses.get(&call)?;
+        let responses = self.responses.get_or_insert_with(|| {
+            let unread = self.items.iter().flatten();
+            unread.filter_map(|event| Some((event.response_of()?, event.seq))).collect()
+        });
+        let seq = *responses.get(&call)?;
         self.take(seq)
     }
 
@@ -186,7 +192,11 @@ impl Queue {
             load.bytes -= size;
         }
         match &event.body {
-            Body::Response { call, .. } => drop(self.responses.remove(call)),
+            Body::Response { call, .. } => {
+                if let Some(responses) = &mut self.responses {
+                    responses.remove(call);
+                }
+            }
             // Lines go in their order, whoever takes them.
             Body::Stderr { .. } => drop(self.stderr.pop_front()),
             Body::Closed(_) => self.over = true,
@@ -205,8 +215,7 @@ impl Queue {
     /// Drop the oldest lines of stderr while there is more than the limits
     /// allow. A single event has a place, whatever its size.
     fn make_room(&mut self) {
-        while self.is_over_limits() {
-            let Some(oldest) = self.stderr.front().copied() else { return };
+        while let Some(oldest) = self.stderr.front().copied().filter(|_| self.is_over_limits()) {
             let Some(Event { body: Body::Stderr { dropped, .. }, .. }) = self.take(oldest) else {
                 return;
             };

@@ -110,11 +110,7 @@ impl Strings {
         let last = VECTORS * LANES - 1;
         let escaped = self.escaped(block.equal(b'\\'), last);
         let quotes = block.equal(b'"') & !escaped;
-        // Each bit becomes the parity of the quotes up to it.
-        let mut inside = quotes;
-        for shift in [1, 2, 4, 8, 16, 32] {
-            inside ^= inside << shift;
-        }
+        let mut inside = parity(quotes);
         if self.is_inside {
             inside = !inside;
         }
@@ -134,6 +130,15 @@ impl Strings {
         self.is_escaped = (turns & backslashes) >> last & 1 == 1;
         turns ^ (backslashes | first)
     }
+}
+
+/// Each bit becomes the parity of the bits up to it: between quotes it is set.
+#[inline(always)]
+pub fn parity(mut bits: u64) -> u64 {
+    for shift in [1, 2, 4, 8, 16, 32] {
+        bits ^= bits << shift;
+    }
+    bits
 }
 
 #[cfg(test)]

@@ -25,6 +25,15 @@ impl Span {
     }
 }
 
+/// A string that the host will see as text.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Name {
+    /// What is between its quotes.
+    pub content: Span,
+    /// Whether nothing in it is escaped.
+    pub is_plain: bool,
+}
+
 /// The members of a message's envelope, each as raw JSON.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Members {
@@ -50,34 +59,38 @@ pub struct ErrorParts {
 pub fn is_text(bytes: &[u8]) -> bool {
     // Most JSON is ASCII, and one look at it is enough. What follows the ASCII
     // does not begin inside of a character.
-    let mut rest = &bytes[plain_prefix::<BLOCK>(bytes)..];
-    rest = &rest[plain_prefix::<TINY>(rest)..];
-    if rest.len() < TINY {
-        let is_plain = match bytes.last_chunk::<TINY>() {
-            Some(end) => plain_prefix::<TINY>(end) == TINY,
-            None => rest.iter().all(|b| (1..0x80).contains(b)),
-        };
-        if is_plain {
-            return true;
-        }
+    let rest = &bytes[plain_prefix::<BLOCK>(bytes)..];
+    is_short_and_plain(rest)
+        || (memchr(0, rest).is_none() && simdutf8::basic::from_utf8(rest).is_ok())
+}
+
+/// Whether the bytes are fewer than a block has, and are ASCII without NUL.
+fn is_short_and_plain(bytes: &[u8]) -> bool {
+    if bytes.len() >= BLOCK {
+        return false;
     }
-    memchr(0, rest).is_none() && simdutf8::basic::from_utf8(rest).is_ok()
+    match bytes.last_chunk() {
+        Some(end) => is_plain_ascii(bytes.as_chunks().0.iter().chain([end])),
+        None => bytes.iter().all(|b| (1..0x80).contains(b)),
+    }
 }
 
 /// How many bytes, in blocks of `N`, are ASCII without NUL.
 fn plain_prefix<const N: usize>(bytes: &[u8]) -> usize {
     let (blocks, _) = bytes.as_chunks::<N>();
-    let is_plain = |block: &&[u8; N]| {
-        let (parts, _) = block.as_chunks();
-        let [mut all, mut low] = [u8x16::splat(0), u8x16::splat(0x7F)];
-        for part in parts {
-            let part = u8x16::new(*part);
-            (all, low) = (all | part, low.min(part));
-        }
-        // The bit mask of a vector is made of the highest bits of its bytes.
-        (all | low.simd_eq(u8x16::splat(0))).to_bitmask() == 0
-    };
-    blocks.iter().take_while(is_plain).count() * N
+    blocks.iter().take_while(|block| is_plain_ascii(block.as_chunks().0)).count() * N
+}
+
+/// Whether that is so for all of `parts`.
+#[inline(always)]
+fn is_plain_ascii<'a>(parts: impl IntoIterator<Item = &'a [u8; TINY]>) -> bool {
+    let [mut all, mut low] = [u8x16::splat(0), u8x16::splat(0x7F)];
+    for part in parts {
+        let part = u8x16::new(*part);
+        (all, low) = (all | part, low.min(part));
+    }
+    // The bit mask of a vector is made of the highest bits of its bytes.
+    (all | low.simd_eq(u8x16::splat(0))).to_bitmask() == 0
 }
 
 /// As many bytes as a vector has, and up to which a plain loop is faster than
@@ -121,18 +134,16 @@ pub fn usual(bytes: &[u8]) -> Option<Shape> {
     if !scanner.skip(br#"{"jsonrpc":"2.0","#) && !scanner.skip(b"{") {
         return None;
     }
-    let shape = if scanner.skip(br#""id":"#) {
+    if scanner.skip(br#""id":"#) {
         let id = Some(scanner.own_id()?);
         scanner.skip(br#","result":"#).then_some(())?;
-        Shape::Result { id, result: scanner.value()? }
-    } else if scanner.skip(br#""method":""#) {
-        let method = scanner.plain_string()?;
-        scanner.skip(br#","params":"#).then_some(())?;
-        Shape::Notification { method, params: Some(scanner.value()?) }
-    } else {
-        return None;
-    };
-    (bytes[scanner.at..] == *b"}").then_some(shape)
+        return Some(Shape::Result { id, result: scanner.last_value()? });
+    }
+    scanner.skip(br#""method":""#).then_some(())?;
+    let method = scanner.plain_string()?;
+    scanner.skip(br#","params":"#).then_some(())?;
+    let params = Some(scanner.last_value()?);
+    Some(Shape::Notification { method: Name { content: method, is_plain: true }, params })
 }
 
 /// The envelope of a whole message; `None` when it is not an object, or when a
@@ -186,27 +197,36 @@ pub fn error(bytes: &[u8], error: Span) -> Option<ErrorParts> {
 
 /// The content of a string value, between its quotes; `None` when it is not a
 /// string by the grammar of RFC 8259, section 7.
-pub fn string(bytes: &[u8], value: Span) -> Option<Span> {
+pub fn string(bytes: &[u8], value: Span) -> Option<Name> {
     let content = bytes[value.range()].strip_prefix(b"\"")?.strip_suffix(b"\"")?;
-    let good = plain_length(&bytes[value.start + 1..value.end])? == content.len()
-        || (content.iter().all(|b| *b >= 0x20) && escapes_are_good(content));
-    good.then_some(Span { start: value.start + 1, end: value.end - 1 })
+    let is_plain = plain_length(&bytes[value.start + 1..value.end])? == content.len();
+    let is_good = is_plain || (content.iter().all(|b| *b >= 0x20) && escapes_are_good(content));
+    let content = Span { start: value.start + 1, end: value.end - 1 };
+    is_good.then_some(Name { content, is_plain })
 }
 
 /// Whether a string is its own JSON form: nothing in it is special.
 pub fn is_plain(text: &[u8]) -> bool {
-    if text.len() < TINY { !text.iter().any(is_special) } else { plain_length(text).is_none() }
+    match text.last_chunk() {
+        Some(end) => {
+            text.as_chunks().0.iter().chain([end]).all(|part| special(part).to_bitmask() == 0)
+        }
+        None => !text.iter().any(is_special),
+    }
+}
+
+/// Where a quote, a backslash or a control character is.
+#[inline(always)]
+fn special(part: &[u8; TINY]) -> u8x16 {
+    let part = u8x16::new(*part);
+    part.simd_eq(u8x16::splat(b'"'))
+        | part.simd_eq(u8x16::splat(b'\\'))
+        | part.min(u8x16::splat(0x1F)).simd_eq(part)
 }
 
 /// How much of a string comes before a quote, a backslash or a control
 /// character; `None`: all of it, so it has no end.
 pub fn plain_length(text: &[u8]) -> Option<usize> {
-    let special = |part: &[u8; TINY]| {
-        let part = u8x16::new(*part);
-        part.simd_eq(u8x16::splat(b'"'))
-            | part.simd_eq(u8x16::splat(b'\\'))
-            | part.min(u8x16::splat(0x1F)).simd_eq(part)
-    };
     let is_plain = |block: &&[u8; BLOCK]| {
         let (parts, _) = block.as_chunks();
         parts.iter().map(special).fold(u8x16::splat(0), |all, part| all | part).to_bitmask() == 0
@@ -269,7 +289,13 @@ pub fn integer(digits: &[u8]) -> Option<i64> {
 
 /// Put a string into its plain form, in place, where it is never longer. What
 /// cannot be text for C, a NUL or half of a surrogate pair, becomes U+FFFD.
-pub fn unescape(bytes: &mut [u8], content: &mut Span) {
+pub fn unescape(bytes: &mut [u8], name: &mut Name) {
+    if !std::mem::replace(&mut name.is_plain, true) {
+        unescape_content(bytes, &mut name.content);
+    }
+}
+
+fn unescape_content(bytes: &mut [u8], content: &mut Span) {
     let Some(first) = memchr(b'\\', &bytes[content.range()]) else { return };
     let (mut from, mut to) = (content.start + first, content.start + first);
     while from < content.end {
@@ -357,12 +383,73 @@ impl<'a> Scanner<'a> {
         }
     }
 
-    /// The number ahead, if it is as our ids are written.
+    /// The number ahead, if it is as our ids are written and surely fits.
     fn own_id(&mut self) -> Option<i64> {
-        let rest = &self.bytes[self.at..];
-        let length = rest.iter().position(|b| !b.is_ascii_digit())?;
-        self.at += length;
-        positive(&rest[..length])
+        const DIGITS_MAX: usize = 18;
+        let limit = self.at + DIGITS_MAX;
+        let mut id = 0;
+        while let digit @ 0..=9 = self.bytes.get(self.at)?.wrapping_sub(b'0') {
+            id = 10 * id + i64::from(digit);
+            self.at += 1;
+            if id == 0 || self.at == limit {
+                return None;
+            }
+        }
+        (id > 0).then_some(id)
+    }
+
+    /// The value that is all there is before the last brace.
+    fn last_value(&mut self) -> Option<Span> {
+        let start = self.at;
+        let end = self.bytes.strip_suffix(b"}")?.len();
+        let is_whole = match self.bytes.get(start..end)? {
+            // Many answers say no more than that all went well.
+            b"{}" | b"[]" => true,
+            [b'{' | b'[', ..] if end - start <= BLOCK => self.is_nested(start, end),
+            [b'{' | b'[', ..] => self.nested()?.end == end,
+            [b'"', ..] => self.quoted()?.end == end,
+            scalar => scalar_length(scalar)? == scalar.len(),
+        };
+        is_whole.then_some(Span { start, end })
+    }
+
+    /// Whether a text that fits into a block is one object or array, as
+    /// [`Scanner::nested`] has it. `false` for one with an escape, too, and
+    /// for one without the head of a message before it.
+    fn is_nested(&self, start: usize, end: usize) -> bool {
+        let length = end - start;
+        // Vectors that end where it does begin before it.
+        let vectors = length.div_ceil(LANES);
+        let Some(from) = end.checked_sub(vectors * LANES) else { return false };
+        let (parts, _) = self.bytes[from..end].as_chunks();
+        let (mut quotes, mut brackets, mut backslashes) = (0, 0, 0);
+        for part in parts.iter().rev() {
+            let block = Block::new(&[*part]);
+            quotes = quotes << LANES | block.equal(b'"');
+            brackets = brackets << LANES | block.brackets();
+            backslashes = backslashes << LANES | block.equal(b'\\');
+        }
+        let before = vectors * LANES - length;
+        if backslashes >> before != 0 {
+            return false;
+        }
+        let mut brackets = brackets >> before & !blocks::parity(quotes >> before);
+        let text = &self.bytes[start..end];
+        if brackets == 1 | 1 << (length - 1) {
+            // One bit less and one more tells each bracket from its counterpart.
+            return text[length - 1] == text[0] + 2;
+        }
+        let mut open = Brackets::default();
+        while brackets != 0 {
+            let place = brackets.trailing_zeros() as usize;
+            brackets &= brackets - 1;
+            match open.follow(text[place]) {
+                Some(true) => return place + 1 == length,
+                Some(false) => {}
+                None => return false,
+            }
+        }
+        false
     }
 
     /// The content of the string whose quote has been read, if nothing in it is
@@ -423,9 +510,9 @@ impl<'a> Scanner<'a> {
     fn escaped_name(&mut self) -> Option<Vec<u8>> {
         self.at -= 1;
         let value = self.quoted()?;
-        let mut plain = self.bytes[string(self.bytes, value)?.range()].to_vec();
+        let mut plain = self.bytes[string(self.bytes, value)?.content.range()].to_vec();
         let mut content = Span { start: 0, end: plain.len() };
-        unescape(&mut plain, &mut content);
+        unescape_content(&mut plain, &mut content);
         plain.truncate(content.end);
         Some(plain)
     }
@@ -618,6 +705,12 @@ pub fn number_length(text: &[u8]) -> Option<usize> {
 
 /// How many digits `text` begins with, if any.
 fn digits(text: &[u8]) -> Option<usize> {
+    // Many numbers have one.
+    if let [b'0'..=b'9', behind, ..] = text
+        && !behind.is_ascii_digit()
+    {
+        return Some(1);
+    }
     let mut length = 0;
     while let Some(eight) = text[length..].first_chunk() {
         // Digits become 0 to 9. The highest bit of a byte then tells the first
@@ -805,7 +898,7 @@ mod tests {
         ] {
             let mut bytes = raw.as_bytes().to_vec();
             let mut span = Span { start: 0, end: bytes.len() };
-            unescape(&mut bytes, &mut span);
+            unescape_content(&mut bytes, &mut span);
             assert_eq!(std::str::from_utf8(&bytes[span.range()]).unwrap(), plain, "{raw}");
         }
     }

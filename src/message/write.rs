@@ -70,7 +70,7 @@ impl<'a> Outgoing<'a> {
     ) -> Self {
         let mut text = Text::new(buffer, protocol);
         text.raw(r#""id":"#).integer(id).raw(r#","method":"#).quoted(method);
-        text.named(r#","params":"#, params.map(|params| protocol.wire(params)), "}")
+        text.named(r#","params":"#, params.map(|params| protocol.wire(params)), ONE)
     }
 
     /// A notification.
@@ -82,7 +82,7 @@ impl<'a> Outgoing<'a> {
     ) -> Self {
         let mut text = Text::new(buffer, protocol);
         text.raw(r#""method":"#).quoted(method);
-        text.named(r#","params":"#, params.map(|params| protocol.wire(params)), "}")
+        text.named(r#","params":"#, params.map(|params| protocol.wire(params)), ONE)
     }
 
     /// The answer to a request of the peer.
@@ -90,7 +90,7 @@ impl<'a> Outgoing<'a> {
         let mut text = Text::new(Vec::new(), protocol);
         text.raw(r#""id":"#).raw(peer_id);
         let result = result.map_or(Cow::Borrowed(&b"null"[..]), |result| protocol.wire(result));
-        text.named(r#","result":"#, Some(result), "}")
+        text.named(r#","result":"#, Some(result), ONE)
     }
 
     /// The refusal of a request of the peer.
@@ -104,7 +104,7 @@ impl<'a> Outgoing<'a> {
         let mut text = Text::new(Vec::new(), protocol);
         text.raw(r#""id":"#).raw(peer_id).raw(r#","error":{"code":"#).integer(code);
         text.raw(r#","message":"#).quoted(message);
-        text.named(r#","data":"#, data.map(|data| protocol.wire(data)), "}}")
+        text.named(r#","data":"#, data.map(|data| protocol.wire(data)), TWO)
     }
 
     /// The notification that gives up the call `id`, where the protocol has
@@ -119,7 +119,7 @@ impl<'a> Outgoing<'a> {
         let mut text = Text::new(Vec::new(), protocol);
         text.raw(r#""method":"#).quoted(method).raw(r#","params":{""#).raw(member);
         text.raw(r#"":"#).integer(id).raw("}");
-        Some(text.end(None, "}"))
+        Some(text.end(ONE))
     }
 
     /// Its length, without framing.
@@ -158,6 +158,16 @@ struct Text {
     bytes: Vec<u8>,
     framing: Framing,
 }
+
+/// The braces that end a message.
+#[derive(Clone, Copy)]
+struct Braces {
+    alone: &'static str,
+    with_newline: &'static str,
+}
+
+const ONE: Braces = Braces { alone: "}", with_newline: "}\n" };
+const TWO: Braces = Braces { alone: "}}", with_newline: "}}\n" };
 
 impl Text {
     #[inline(always)]
@@ -199,43 +209,46 @@ impl Text {
         mut self,
         name: &str,
         payload: Option<Cow<'a, [u8]>>,
-        end: &'static str,
+        end: Braces,
     ) -> Outgoing<'a> {
-        if payload.is_some() {
-            self.raw(name);
+        let Some(payload) = payload else { return self.end(end) };
+        self.raw(name);
+        if payload.len() > COPIED_MAX {
+            return self.end_around(payload, end);
         }
-        self.end(payload, end)
+        self.bytes.extend_from_slice(&payload);
+        self.end(end)
     }
 
-    /// Add the payload, close the message with `end`, and frame it.
-    fn end<'a>(mut self, payload: Option<Cow<'a, [u8]>>, end: &'static str) -> Outgoing<'a> {
-        let (payload, copied) = match payload {
-            Some(large) if large.len() > COPIED_MAX => (Some(large), None),
-            small => (None, small),
+    /// End the message, and frame it.
+    #[inline(always)]
+    fn end<'a>(mut self, end: Braces) -> Outgoing<'a> {
+        let length = self.bytes.len() + end.alone.len();
+        match self.framing {
+            Framing::Lines => self.raw(end.with_newline),
+            Framing::ContentLength => self.head(length).raw(end.alone),
         };
-        if let Some(copied) = copied {
-            self.bytes.extend_from_slice(&copied);
-        }
-        let length = self.bytes.len() + payload.as_ref().map_or(0, |it| it.len()) + end.len();
-        let tail = match self.framing {
-            Framing::Lines if end == "}" => "}\n",
-            Framing::Lines => "}}\n",
-            Framing::ContentLength => {
-                self.head(length);
-                end
-            }
-        };
-        if payload.is_some() {
-            return Outgoing { text: self.bytes, payload, tail, length };
-        }
-        self.raw(tail);
         Outgoing { text: self.bytes, payload: None, tail: "", length }
     }
 
+    /// The same around a payload that stays where it is.
+    fn end_around(mut self, payload: Cow<'_, [u8]>, end: Braces) -> Outgoing<'_> {
+        let length = self.bytes.len() + payload.len() + end.alone.len();
+        let tail = match self.framing {
+            Framing::Lines => end.with_newline,
+            Framing::ContentLength => {
+                self.head(length);
+                end.alone
+            }
+        };
+        Outgoing { text: self.bytes, payload: Some(payload), tail, length }
+    }
+
     /// Put the header of the framing before it.
-    fn head(&mut self, length: usize) {
+    fn head(&mut self, length: usize) -> &mut Self {
         let header = format!("Content-Length: {length}\r\n\r\n");
         self.bytes.splice(0..0, header.into_bytes());
+        self
     }
 }
 

@@ -437,8 +437,15 @@ fn behind(parts: [&[u8]; 3], mut skipped: usize) -> [&[u8]; 3] {
     })
 }
 
-fn append(chunk: &mut Vec<u8>, parts: [&[u8]; 3]) {
-    parts.iter().for_each(|part| chunk.extend_from_slice(part));
+fn append(chunk: &mut Vec<u8>, [head, payload, tail]: [&[u8]; 3]) {
+    chunk.extend_from_slice(head);
+    // Most messages are in one piece.
+    if !payload.is_empty() {
+        chunk.extend_from_slice(payload);
+    }
+    if !tail.is_empty() {
+        chunk.extend_from_slice(tail);
+    }
 }
 
 fn closed() -> Error {
