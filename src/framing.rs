@@ -125,6 +125,7 @@ impl Decoder {
     ///
     /// `TooBig`: a message or line is over the limit. `Protocol`: a bad header
     /// block. After an error the stream cannot go on.
+    #[inline(always)]
     pub fn next_piece(&mut self) -> Result<Option<Piece<'_>>> {
         Ok(match self.cut()? {
             Some(Cut::Message { length, after }) => Some(Piece::Message(self.take(length, after)?)),

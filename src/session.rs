@@ -86,19 +86,21 @@ impl<C> Session<C> {
 
     #[cold]
     fn make_old(&mut self) {
-        if let Some(Some(call)) = self.latest.pop_front() {
-            self.old.insert(CallId(self.first), call);
+        let id = CallId(self.first);
+        if let Some(call) = self.take_first() {
+            self.old.insert(id, call);
         }
-        self.first += 1;
-        self.skip_ended();
     }
 
-    /// Restore what holds for the front.
-    fn skip_ended(&mut self) {
+    /// Take the first of the latest.
+    fn take_first(&mut self) -> Option<C> {
+        let first = self.latest.pop_front().flatten();
+        self.first += 1;
         while let Some(None) = self.latest.front() {
             self.latest.pop_front();
             self.first += 1;
         }
+        first
     }
 
     /// Where `id` is among the latest.
@@ -117,11 +119,11 @@ impl<C> Session<C> {
     /// End the call `id`; `None` when it has ended already, or never was.
     pub fn end(&mut self, id: CallId) -> Option<C> {
         let call = match self.place(id) {
+            Some(0) => self.take_first(),
             Some(place) => self.latest[place].take(),
             None => self.old.remove(&id),
         }?;
         self.open -= 1;
-        self.skip_ended();
         Some(call)
     }
 
@@ -129,11 +131,11 @@ impl<C> Session<C> {
     pub fn end_all(&mut self) -> Vec<(CallId, C)> {
         let mut calls: Vec<_> = self.old.drain().collect();
         calls.sort_unstable_by_key(|(id, _)| *id);
-        for call in self.latest.drain(..) {
-            calls.extend(call.map(|call| (CallId(self.first), call)));
-            self.first += 1;
-        }
         self.open = 0;
+        while !self.latest.is_empty() {
+            let id = CallId(self.first);
+            calls.extend(self.take_first().map(|call| (id, call)));
+        }
         calls
     }
 

@@ -8,31 +8,71 @@ use crate::session::CallId;
 
 /// The deadlines of calls, of which some may have ended long ago.
 #[derive(Default)]
-pub struct Deadlines(BinaryHeap<Reverse<(Instant, CallId)>>);
+pub struct Deadlines {
+    calls: BinaryHeap<Reverse<(Instant, CallId)>>,
+    /// When whoever keeps them looks again, if not before.
+    next_look: Option<Instant>,
+}
 
 impl Deadlines {
-    /// Add one. Whether it is now the first.
+    /// Add one. Whether whoever keeps them has to be told, to look in time.
     pub fn add(&mut self, at: Instant, call: CallId) -> bool {
-        let first = self.next().is_none_or(|first| at < first);
-        self.0.push(Reverse((at, call)));
-        first
+        self.calls.push(Reverse((at, call)));
+        let is_in_time = self.next_look.is_some_and(|look| look <= at);
+        if !is_in_time {
+            self.next_look = Some(at);
+        }
+        !is_in_time
     }
 
-    /// The first one.
-    pub fn next(&self) -> Option<Instant> {
-        self.0.peek().map(|Reverse((at, _))| *at)
+    /// When to look again: at the first one.
+    pub fn next_look(&mut self) -> Option<Instant> {
+        self.next_look = self.first();
+        self.next_look
+    }
+
+    fn first(&self) -> Option<Instant> {
+        self.calls.peek().map(|Reverse((at, _))| *at)
     }
 
     /// Take one that has passed.
     pub fn take(&mut self, now: Instant) -> Option<CallId> {
-        self.next().filter(|at| *at <= now)?;
-        self.0.pop().map(|Reverse((_, call))| call)
+        self.first().filter(|at| *at <= now)?;
+        self.calls.pop().map(|Reverse((_, call))| call)
     }
 
     /// Forget those of ended calls once they are most of all.
     pub fn tidy(&mut self, open: usize, is_open: impl Fn(CallId) -> bool) {
-        if self.0.len() > 2 * open + 64 {
-            self.0.retain(|Reverse((_, call))| is_open(*call));
+        if self.calls.len() > 2 * open + 64 {
+            self.calls.retain(|Reverse((_, call))| is_open(*call));
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+
+    #[test]
+    fn who_keeps_them_is_told_of_those_that_it_would_miss() {
+        let begin = Instant::now();
+        let after = |seconds| begin + Duration::from_secs(seconds);
+        let call = |id| CallId::new(id).unwrap();
+        let mut deadlines = Deadlines::default();
+        assert!(deadlines.add(after(5), call(1)));
+        assert!(!deadlines.add(after(6), call(2)), "told already");
+        assert_eq!(deadlines.next_look(), Some(after(5)));
+        assert!(deadlines.add(after(4), call(3)));
+        assert_eq!(deadlines.next_look(), Some(after(4)));
+
+        // A look for nothing costs less than to be told of each one.
+        deadlines.calls.clear();
+        assert!(!deadlines.add(after(7), call(4)));
+        assert_eq!(deadlines.take(after(6)), None);
+        assert_eq!(deadlines.next_look(), Some(after(7)));
+        assert_eq!(deadlines.take(after(7)), Some(call(4)));
+        assert_eq!(deadlines.next_look(), None);
+        assert!(deadlines.add(after(9), call(5)));
     }
 }

@@ -164,13 +164,13 @@ impl Connection {
         outbox.check(&message)?;
         state.check_open()?;
         let mut call = Call { tag, is_initialize, waiter: None, stuck: None };
-        let mut is_first = false;
+        let mut is_news = false;
         let haste = match answer {
             Answer::Queued { until } => {
                 // Whoever has the descriptor waits by it, and the runtime reads.
                 let is_alone = state.calls.is_empty() && !state.reading.is_exported;
                 state.begin(call);
-                is_first = until.is_some_and(|until| state.add_deadline(until, id));
+                is_news = until.is_some_and(|until| state.add_deadline(until, id));
                 if is_alone { Haste::Alone } else { Haste::Corked }
             }
             Answer::Awaited { by, lead } => {
@@ -183,7 +183,7 @@ impl Connection {
         };
         drop(state);
         let sent = self.shared.send(outbox, message, haste);
-        if is_first {
+        if is_news {
             self.shared.driver.notify_one();
         }
         match sent {

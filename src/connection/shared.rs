@@ -626,6 +626,7 @@ impl State {
         self.add(Body::Noise(Text::beginning(bytes, NOISE_MAX)));
     }
 
+    #[inline(always)]
     fn add(&mut self, body: Body) {
         self.queue.push(body);
         self.note_added();
@@ -667,16 +668,16 @@ impl State {
         self.calls.end(id).is_some()
     }
 
-    /// End the call `id` at `at`. Whether that is now the first deadline.
+    /// End the call `id` at `at`. Whether the runtime has to be told.
     pub fn add_deadline(&mut self, at: Instant, id: CallId) -> bool {
         let Self { deadlines, calls, .. } = self;
         deadlines.tidy(calls.len(), |id| calls.contains(id));
         deadlines.add(at, id)
     }
 
-    /// The first deadline.
-    pub fn next_deadline(&self) -> Option<Instant> {
-        self.deadlines.next()
+    /// When the runtime, which asks for it, has to look at deadlines again.
+    pub fn next_deadline(&mut self) -> Option<Instant> {
+        self.deadlines.next_look()
     }
 
     /// Ring `watcher` when `life` changes, once.

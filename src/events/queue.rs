@@ -101,6 +101,8 @@ impl Queue {
     }
 
     /// Add what arrived.
+    // Inlined, as the next one: what arrived is written once, into its place.
+    #[inline(always)]
     pub(crate) fn push(&mut self, body: Body) {
         if let (Body::Response { call, .. }, seq) = (&body, self.next())
             && let Some(responses) = &mut self.responses
@@ -108,7 +110,9 @@ impl Queue {
             responses.insert(*call, seq);
         }
         self.append(body);
-        self.make_room();
+        if !self.stderr.is_empty() {
+            self.make_room();
+        }
     }
 
     /// Give a number to an event that does not go through the queue.
@@ -158,6 +162,7 @@ impl Queue {
         self.first + self.items.len() as i64
     }
 
+    #[inline(always)]
     fn append(&mut self, body: Body) {
         let event = Event { seq: self.next(), body };
         if matches!(event.body, Body::Stderr { .. }) {
@@ -215,7 +220,8 @@ impl Queue {
     /// Drop the oldest lines of stderr while there is more than the limits
     /// allow. A single event has a place, whatever its size.
     fn make_room(&mut self) {
-        while let Some(oldest) = self.stderr.front().copied().filter(|_| self.is_over_limits()) {
+        while self.is_over_limits() {
+            let Some(oldest) = self.stderr.front().copied() else { return };
             let Some(Event { body: Body::Stderr { dropped, .. }, .. }) = self.take(oldest) else {
                 return;
             };

@@ -677,7 +677,16 @@ impl<'a> Scanner<'a> {
 }
 
 /// The length of the number, true, false or null that `text` begins with.
+#[inline]
 pub fn scalar_length(text: &[u8]) -> Option<usize> {
+    // Many have one digit.
+    if let [b'0'..=b'9', b',' | b'}' | b']', ..] = text {
+        return Some(1);
+    }
+    longer_scalar_length(text)
+}
+
+fn longer_scalar_length(text: &[u8]) -> Option<usize> {
     match text.first()? {
         b't' => text.starts_with(b"true").then_some(4),
         b'f' => text.starts_with(b"false").then_some(5),
@@ -705,12 +714,6 @@ pub fn number_length(text: &[u8]) -> Option<usize> {
 
 /// How many digits `text` begins with, if any.
 fn digits(text: &[u8]) -> Option<usize> {
-    // Many numbers have one.
-    if let [b'0'..=b'9', behind, ..] = text
-        && !behind.is_ascii_digit()
-    {
-        return Some(1);
-    }
     let mut length = 0;
     while let Some(eight) = text[length..].first_chunk() {
         // Digits become 0 to 9. The highest bit of a byte then tells the first

@@ -68,9 +68,7 @@ impl<'a> Outgoing<'a> {
         method: &str,
         params: Option<Json<'a>>,
     ) -> Self {
-        let mut text = Text::new(buffer, protocol);
-        text.raw(r#""id":"#).integer(id).raw(r#","method":"#).quoted(method);
-        text.named(r#","params":"#, params.map(|params| protocol.wire(params)), ONE)
+        Self::named(buffer, protocol, Some(id), method, params)
     }
 
     /// A notification.
@@ -80,9 +78,23 @@ impl<'a> Outgoing<'a> {
         method: &str,
         params: Option<Json<'a>>,
     ) -> Self {
+        Self::named(buffer, protocol, None, method, params)
+    }
+
+    /// A request, or without an id a notification.
+    fn named(
+        buffer: Vec<u8>,
+        protocol: Protocol,
+        id: Option<i64>,
+        method: &str,
+        params: Option<Json<'a>>,
+    ) -> Self {
         let mut text = Text::new(buffer, protocol);
+        if let Some(id) = id {
+            text.raw(r#""id":"#).integer(id).raw(",");
+        }
         text.raw(r#""method":"#).quoted(method);
-        text.named(r#","params":"#, params.map(|params| protocol.wire(params)), ONE)
+        text.end_with(r#","params":"#, params.map(|params| protocol.wire(params)), ONE)
     }
 
     /// The answer to a request of the peer.
@@ -90,7 +102,7 @@ impl<'a> Outgoing<'a> {
         let mut text = Text::new(Vec::new(), protocol);
         text.raw(r#""id":"#).raw(peer_id);
         let result = result.map_or(Cow::Borrowed(&b"null"[..]), |result| protocol.wire(result));
-        text.named(r#","result":"#, Some(result), ONE)
+        text.end_with(r#","result":"#, Some(result), ONE)
     }
 
     /// The refusal of a request of the peer.
@@ -104,7 +116,7 @@ impl<'a> Outgoing<'a> {
         let mut text = Text::new(Vec::new(), protocol);
         text.raw(r#""id":"#).raw(peer_id).raw(r#","error":{"code":"#).integer(code);
         text.raw(r#","message":"#).quoted(message);
-        text.named(r#","data":"#, data.map(|data| protocol.wire(data)), TWO)
+        text.end_with(r#","data":"#, data.map(|data| protocol.wire(data)), TWO)
     }
 
     /// The notification that gives up the call `id`, where the protocol has
@@ -204,8 +216,7 @@ impl Text {
     }
 
     /// Add the payload behind `name`, if there is one, and end the message.
-    #[inline(always)]
-    fn named<'a>(
+    fn end_with<'a>(
         mut self,
         name: &str,
         payload: Option<Cow<'a, [u8]>>,
@@ -221,7 +232,6 @@ impl Text {
     }
 
     /// End the message, and frame it.
-    #[inline(always)]
     fn end<'a>(mut self, end: Braces) -> Outgoing<'a> {
         let length = self.bytes.len() + end.alone.len();
         match self.framing {

@@ -41,6 +41,7 @@ impl Reader {
     }
 
     /// The next message that has been read whole.
+    #[inline(always)]
     pub fn next_piece(&mut self) -> Result<Option<Piece<'_>>> {
         match self {
             Self::Pipe(pipe) => pipe.next_piece(),

@@ -84,6 +84,7 @@ impl Reader {
     }
 
     /// The next message that has been read whole.
+    #[inline(always)]
     pub fn next_piece(&mut self) -> Result<Option<Piece<'_>>> {
         let piece = self.decoder.next_piece()?;
         piece.iter().for_each(|piece| self.trace.received(piece));
