@@ -27,11 +27,13 @@ use crate::transport::stdio::Filled;
 pub(super) struct Input {
     pub reader: Reader,
     pub interest: Registration,
-    /// What was parsed and is about to be taken in.
+    /// What was parsed and is about to be taken in, by who has the right to read.
     batch: Vec<Parsed>,
 }
 
-/// So many messages are taken in at once: the state is locked once for all.
+/// So many messages are taken in at once: the state is locked once for all. The
+/// rest can wait: there may be enough now for the thread that reads, and it
+/// stays in the cache.
 const BATCH: usize = 64;
 
 impl Input {
@@ -39,7 +41,35 @@ impl Input {
         Self { reader: reader.into(), interest, batch: Vec::new() }
     }
 
+    /// Parse messages that have been read, for as many as there is room. Without
+    /// any, read one portion first.
+    fn read(&mut self, room: Room) -> Result<Filled> {
+        if self.held() > 0
+            && let held @ Filled::Some(_) = self.read_held(room)?
+        {
+            return Ok(held);
+        }
+        let filled = self.reader.fill()?;
+        self.parse(room)?;
+        if filled == Filled::End
+            && let Some(piece) = self.reader.finish()?
+        {
+            self.batch.push(Parsed::from(piece));
+        }
+        Ok(filled)
+    }
+
     /// Parse messages that have been read, for as many as there is room.
+    #[inline(never)]
+    fn read_held(&mut self, room: Room) -> Result<Filled> {
+        self.parse(room)?;
+        Ok(match self.batch.len() {
+            0 => Filled::Nothing,
+            n => Filled::Some(n),
+        })
+    }
+
+    #[inline(always)]
     fn parse(&mut self, room: Room) -> Result<()> {
         let mut bytes = 0;
         while self.batch.len() < room.events.min(BATCH)
@@ -169,6 +199,8 @@ impl Spin {
 pub(super) struct Lead<'a> {
     shared: &'a Shared,
     input: Option<Box<Input>>,
+    /// What there is room for: at least as much when it is taken in.
+    room: Room,
     /// Whether nobody else waited when it was taken.
     is_alone: bool,
 }
@@ -176,19 +208,34 @@ pub(super) struct Lead<'a> {
 impl<'a> Lead<'a> {
     /// Hold nothing yet.
     pub fn none(shared: &'a Shared) -> Self {
-        Self { shared, input: None, is_alone: false }
+        Self { shared, input: None, room: Room::NONE, is_alone: false }
     }
 
     /// Take the right to read, if it is free and reading is allowed.
     pub fn try_take(&mut self, state: &mut State) {
         if self.input.is_none() && self.shared.may_lead(state) {
             self.input = state.reading.take();
+            self.room = state.queue.room();
             self.is_alone = state.reading.is_nobody_asleep();
         }
     }
 
+    /// Take in what was read.
+    fn take_in(&mut self, state: &mut State) {
+        let Some(input) = &mut self.input else { return };
+        if let Some(last) = input.batch.pop() {
+            // Mostly there is one.
+            if !input.batch.is_empty() {
+                input.batch.drain(..).for_each(|parsed| state.receive(parsed));
+            }
+            state.receive(last);
+        }
+        self.room = state.queue.room();
+    }
+
     /// Put the right to read back, and pass it on.
     pub fn put_back(&mut self, state: &mut State) {
+        self.take_in(state);
         if let Some(input) = self.input.take() {
             state.reading.put_back(input);
         }
@@ -200,17 +247,14 @@ impl<'a> Lead<'a> {
         self.input.is_some()
     }
 
-    /// Read what is there, one portion at most, and take in some of its messages
-    /// if there is room for them. The rest can wait: there may be enough now for
-    /// the thread that reads, and it stays in the cache.
+    /// Read what is there, one portion at most. It is to be taken in.
     pub fn read(&mut self) -> Filled {
-        self.read_up_to(BATCH)
+        self.read_by(Input::read)
     }
 
-    /// The same, until so many messages were taken in.
-    fn read_up_to(&mut self, enough: usize) -> Filled {
+    fn read_by(&mut self, read: impl FnOnce(&mut Input, Room) -> Result<Filled>) -> Filled {
         let Some(input) = &mut self.input else { return Filled::Nothing };
-        let read = self.shared.read(input, enough);
+        let read = read(input, self.room);
         if input.reader.has_left_work() {
             self.shared.driver.notify_one();
         }
@@ -251,8 +295,11 @@ impl<'a> Lead<'a> {
     }
 
     fn end(&mut self, end: StreamEnd) -> Filled {
+        let shared = self.shared;
+        // What came before it counts.
+        shared.update(|state| self.take_in(state));
         self.input = None;
-        self.shared.reading_ended(end);
+        shared.reading_ended(end);
         Filled::End
     }
 
@@ -269,7 +316,7 @@ impl Drop for Lead<'_> {
         if thread::panicking() {
             // What it was doing to the reader is unknown.
             let error = Error::new(Code::Internal, "a bug in libleash ended the connection");
-            self.end(StreamEnd::Broken(error));
+            self.shared.reading_ended(StreamEnd::Broken(error));
         } else {
             self.shared.update(|state| self.put_back(state));
         }
@@ -299,6 +346,7 @@ impl Shared {
                 if std::mem::take(&mut is_asleep) {
                     state.wakes_up(sleeper);
                 }
+                lead.take_in(state);
                 let until = match look(state, is_late) {
                     Look::Found(found) => {
                         lead.put_back(state);
@@ -375,50 +423,6 @@ impl Shared {
         }
     }
 
-    /// Read one portion, and take in its messages while there is room. Whoever
-    /// reads has seen that there is some.
-    fn read(&self, input: &mut Input, enough: usize) -> Result<Filled> {
-        if input.held() > 0 {
-            let taken = self.take_messages(input, enough)?;
-            if taken > 0 {
-                return Ok(Filled::Some(taken));
-            }
-        }
-        let filled = input.reader.fill()?;
-        self.take_messages(input, enough)?;
-        if filled == Filled::End
-            && let Some(piece) = input.reader.finish()?
-        {
-            self.receive(piece);
-        }
-        Ok(filled)
-    }
-
-    /// Take in messages that have been read, while there is room, until they are
-    /// `enough`. How many.
-    fn take_messages(&self, input: &mut Input, enough: usize) -> Result<usize> {
-        let mut taken = 0;
-        // The room is not known yet, but there is some, and one message of any
-        // size has a place.
-        let mut room = Room { events: 1, bytes: 1 };
-        while taken < enough {
-            let parsed = input.parse(room);
-            if input.batch.is_empty() {
-                return parsed.map(|()| taken);
-            }
-            taken += input.batch.len();
-            room = self.update(|state| {
-                input.batch.drain(..).for_each(|parsed| state.receive(parsed));
-                state.queue.room()
-            });
-            parsed?;
-            if input.held() == 0 {
-                break;
-            }
-        }
-        Ok(taken)
-    }
-
     /// Whether there is room for what could be read. While there is none, the
     /// runtime will be told of it.
     #[cfg(feature = "websocket")]
@@ -457,16 +461,22 @@ impl Shared {
         self.driver.notify_one();
     }
 
-    /// Read one portion if it is the runtime's turn.
+    /// Read one portion if it is the runtime's turn, and take in all of it.
     pub fn read_for_runtime(&self) {
         let mut lead = Lead::none(self);
-        self.update(|state| lead.input = state.reading.take_for_runtime(self.may_lead(state)));
-        // The host is to be woken once for all of it.
-        let filled = lead.read_up_to(usize::MAX);
+        self.update(|state| {
+            lead.input = state.reading.take_for_runtime(self.may_lead(state));
+            lead.room = state.queue.room();
+        });
+        let mut filled = lead.read();
+        let found_some = filled != Filled::Nothing;
+        while let Filled::Some(_) = filled {
+            self.update(|state| lead.take_in(state));
+            filled = lead.read_by(Input::read_held);
+        }
         self.update(|state| {
             let Some(input) = lead.input.take() else { return };
             let may_lead = self.may_lead(state);
-            let found_some = filled != Filled::Nothing;
             if state.reading.put_back_for_runtime(input, found_some, may_lead) {
                 self.driver.notify_one();
             }

@@ -593,6 +593,7 @@ impl State {
     }
 
     /// Take in what a piece of the stream held.
+    #[inline]
     pub fn receive(&mut self, parsed: Parsed) {
         match parsed {
             Parsed::One(frame) => self.receive_one(frame),

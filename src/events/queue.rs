@@ -54,6 +54,11 @@ struct Load {
     bytes: usize,
 }
 
+impl Room {
+    /// For nothing.
+    pub const NONE: Self = Self { events: 0, bytes: 0 };
+}
+
 impl Queue {
     /// An empty queue.
     pub fn new(limits: Limits) -> Self {

@@ -437,6 +437,7 @@ unsafe fn conn<'a>(c: *const leash_conn) -> Result<&'a Connection> {
 }
 
 /// Give an event to the host: 1, or 0 for none.
+#[inline(always)]
 fn give(out: &mut *mut leash_event, event: Option<Event>) -> c_int {
     match event {
         Some(event) => {

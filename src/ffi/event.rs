@@ -19,6 +19,7 @@ pub struct leash_event {
 thread_local!(static SPARE: Shelf<Box<MaybeUninit<leash_event>>> = const { Shelf::new() });
 
 /// Give an event to the host, who frees it.
+#[inline(always)]
 pub(super) fn into_raw(event: Event) -> *mut leash_event {
     let memory = spare::take(&SPARE).unwrap_or_else(Box::new_uninit);
     Box::into_raw(Box::write(memory, leash_event { event }))

@@ -48,7 +48,9 @@ impl Protocol {
 /// Its text is made in a buffer that the sender keeps for that; only a large
 /// payload stays where the host has it.
 pub struct Outgoing<'a> {
+    /// It begins at `start`.
     text: Vec<u8>,
+    start: usize,
     payload: Option<Cow<'a, [u8]>>,
     tail: &'static str,
     /// Of the message, without framing.
@@ -141,7 +143,11 @@ impl<'a> Outgoing<'a> {
 
     /// What goes on a byte stream, one after the other.
     pub fn parts(&self) -> [&[u8]; 3] {
-        [&self.text, self.payload.as_deref().unwrap_or_default(), self.tail.as_bytes()]
+        [
+            &self.text[self.start..],
+            self.payload.as_deref().unwrap_or_default(),
+            self.tail.as_bytes(),
+        ]
     }
 
     /// The message alone, for a transport that keeps messages apart.
@@ -165,7 +171,7 @@ impl<'a> Outgoing<'a> {
     }
 }
 
-/// A message in the making.
+/// A message in the making. Before it is room for a header.
 struct Text {
     bytes: Vec<u8>,
     framing: Framing,
@@ -186,6 +192,9 @@ impl Text {
     fn new(mut buffer: Vec<u8>, protocol: Protocol) -> Self {
         buffer.clear();
         let mut text = Self { bytes: buffer, framing: protocol.framing() };
+        if text.framing == Framing::ContentLength {
+            text.bytes.resize(HEADER_MAX, b' ');
+        }
         match protocol {
             Protocol::Bare => text.raw("{"),
             Protocol::JsonRpc | Protocol::Mcp | Protocol::Acp | Protocol::Lsp => {
@@ -232,35 +241,51 @@ impl Text {
     }
 
     /// End the message, and frame it.
+    #[inline(always)]
     fn end<'a>(mut self, end: Braces) -> Outgoing<'a> {
-        let length = self.bytes.len() + end.alone.len();
-        match self.framing {
-            Framing::Lines => self.raw(end.with_newline),
-            Framing::ContentLength => self.head(length).raw(end.alone),
+        let (start, length) = match self.framing {
+            Framing::Lines => {
+                let length = self.bytes.len() + end.alone.len();
+                self.raw(end.with_newline);
+                (0, length)
+            }
+            Framing::ContentLength => {
+                self.raw(end.alone);
+                let length = self.bytes.len() - HEADER_MAX;
+                (self.header(length), length)
+            }
         };
-        Outgoing { text: self.bytes, payload: None, tail: "", length }
+        Outgoing { text: self.bytes, start, payload: None, tail: "", length }
     }
 
     /// The same around a payload that stays where it is.
     fn end_around(mut self, payload: Cow<'_, [u8]>, end: Braces) -> Outgoing<'_> {
-        let length = self.bytes.len() + payload.len() + end.alone.len();
-        let tail = match self.framing {
-            Framing::Lines => end.with_newline,
+        let whole = self.bytes.len() + payload.len() + end.alone.len();
+        let (start, length, tail) = match self.framing {
+            Framing::Lines => (0, whole, end.with_newline),
             Framing::ContentLength => {
-                self.head(length);
-                end.alone
+                let length = whole - HEADER_MAX;
+                (self.header(length), length, end.alone)
             }
         };
-        Outgoing { text: self.bytes, payload: Some(payload), tail, length }
+        Outgoing { text: self.bytes, start, payload: Some(payload), tail, length }
     }
 
-    /// Put the header of the framing before it.
-    fn head(&mut self, length: usize) -> &mut Self {
-        let header = format!("Content-Length: {length}\r\n\r\n");
-        self.bytes.splice(0..0, header.into_bytes());
-        self
+    /// Put the header of the framing before it. Where it begins.
+    fn header(&mut self, length: usize) -> usize {
+        let mut digits = itoa::Buffer::new();
+        let mut end = HEADER_MAX;
+        for part in ["\r\n\r\n", digits.format(length), "Content-Length: "] {
+            let start = end - part.len();
+            self.bytes[start..end].copy_from_slice(part.as_bytes());
+            end = start;
+        }
+        end
     }
 }
+
+/// As long as a header can be.
+const HEADER_MAX: usize = "Content-Length: 18446744073709551615\r\n\r\n".len();
 
 /// In JSON, CR and LF can only stand between tokens.
 fn one_line(json: &[u8]) -> Vec<u8> {
