@@ -34,7 +34,8 @@ pub(crate) enum Body {
 pub(crate) enum Outcome {
     Result(Payload),
     Refused(Payload),
-    Failed(Code, Text),
+    // Rare, so that the others are small: they go through many hands.
+    Failed(Box<(Code, Text)>),
 }
 
 /// How a connection ended.
@@ -121,7 +122,7 @@ impl Event {
 
     /// The response that ends `call` because of `error`.
     pub(crate) fn failed(error: &Error) -> Outcome {
-        Outcome::Failed(error.code(), Text::new(error.text().as_bytes()))
+        Outcome::Failed(Box::new((error.code(), Text::new(error.text().as_bytes()))))
     }
 }
 

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use std::collections::TryReserveError;
 
 use memchr::memchr;
-use wide::u8x16;
+use wide::u8x32;
 
 use crate::error::{Code, Error, Result};
 use crate::spare;
@@ -37,10 +37,11 @@ impl Piece<'_> {
     }
 }
 
-/// Where a piece is: so many bytes, and what to move past.
-enum Cut {
-    Message { length: usize, after: usize },
-    Noise { length: usize, after: usize },
+/// Where a piece is: so many bytes, and how many to move past.
+struct Cut {
+    is_noise: bool,
+    length: usize,
+    after: usize,
 }
 
 /// A read asks for this much; an idle decoder keeps no more.
@@ -50,11 +51,11 @@ const CHUNK: usize = 64 * 1024;
 /// that is at most [`spare::SMALL`] is left to whoever has memory to keep it.
 const HAND_OVER: usize = CHUNK / 2;
 
-/// As many bytes as a vector has.
-const LANES: usize = 16;
+/// As many bytes as are searched for a line's end at once.
+const LANES: usize = 32;
 
-/// So many vectors are searched for a line's end one by one.
-const NEAR: usize = 8;
+/// So many times, one by one.
+const NEAR: usize = 4;
 
 /// Headers of one message may take this much.
 const HEADERS_MAX: usize = 8 * 1024;
@@ -99,6 +100,7 @@ impl Decoder {
 
     /// Where to append what arrives; it has spare capacity. Grows with what
     /// has arrived, never with what the peer says will come.
+    #[inline]
     pub fn room(&mut self) -> Result<&mut Vec<u8>> {
         if self.start > 0 {
             self.buffer.drain(..self.start);
@@ -127,31 +129,23 @@ impl Decoder {
     /// block. After an error the stream cannot go on.
     #[inline(always)]
     pub fn next_piece(&mut self) -> Result<Option<Piece<'_>>> {
-        Ok(match self.cut()? {
-            Some(Cut::Message { length, after }) => Some(Piece::Message(self.take(length, after)?)),
-            Some(Cut::Noise { length, after }) => Some(Piece::Noise(self.take(length, after)?)),
-            None => None,
-        })
+        let Some(Cut { is_noise, length, after }) = self.cut()? else { return Ok(None) };
+        let bytes = self.take(length, after)?;
+        Ok(Some(if is_noise { Piece::Noise(bytes) } else { Piece::Message(bytes) }))
     }
 
     fn cut(&mut self) -> Result<Option<Cut>> {
         loop {
             match self.state {
-                State::Line => {
+                State::Line | State::Between => {
                     let Some((length, after)) = self.line(self.max)? else { return Ok(None) };
-                    if length > 0 {
-                        return Ok(Some(Cut::Message { length, after }));
-                    }
-                    self.skip(after);
-                }
-                State::Between => {
-                    let Some((length, after)) = self.line(self.max)? else { return Ok(None) };
-                    if Header::known(self.ahead(length)) {
-                        self.state = State::Headers { size: 0, length: None };
-                    } else if length > 0 {
-                        return Ok(Some(Cut::Noise { length, after }));
-                    } else {
+                    let is_noise = matches!(self.state, State::Between);
+                    if length == 0 {
                         self.skip(after);
+                    } else if is_noise && Header::known(self.ahead(length)) {
+                        self.state = State::Headers { size: 0, length: None };
+                    } else {
+                        return Ok(Some(Cut { is_noise, length, after }));
                     }
                 }
                 State::Headers { size, length } => {
@@ -164,7 +158,7 @@ impl Decoder {
                         return Ok(None);
                     }
                     self.state = State::Between;
-                    return Ok(Some(Cut::Message { length, after: length }));
+                    return Ok(Some(Cut { is_noise: false, length, after: length }));
                 }
             }
         }
@@ -260,7 +254,17 @@ impl Decoder {
     }
 
     /// Give out `length` bytes and move past `after`.
+    #[inline(always)]
     fn take(&mut self, length: usize, after: usize) -> Result<Cow<'_, [u8]>> {
+        if length > spare::SMALL {
+            return self.take_owned(length, after).map(Cow::Owned);
+        }
+        let start = self.start;
+        self.skip(after);
+        Ok(self.buffer[start..start + length].into())
+    }
+
+    fn take_owned(&mut self, length: usize, after: usize) -> Result<Vec<u8>> {
         let start = self.start;
         // A spare buffer may be far too large, for as long as the host has it.
         let fits = || self.buffer.capacity() <= 2 * (length + CHUNK);
@@ -269,11 +273,10 @@ impl Decoder {
             let mut whole = std::mem::replace(&mut self.buffer, rest);
             whole.truncate(length);
             self.searched = 0;
-            return Ok(whole.into());
+            return Ok(whole);
         }
         self.skip(after);
-        let piece = &self.buffer[start..start + length];
-        Ok(if length > spare::SMALL { copy(piece)?.into() } else { piece.into() })
+        copy(&self.buffer[start..start + length])
     }
 }
 
@@ -323,7 +326,7 @@ fn decimal(digits: &[u8]) -> Option<usize> {
 /// begin a long search than to end it.
 fn newline(bytes: &[u8]) -> Option<usize> {
     let found = |part: &[u8; LANES]| {
-        let found = u8x16::new(*part).simd_eq(u8x16::splat(b'\n')).to_bitmask();
+        let found = u8x32::new(*part).simd_eq(u8x32::splat(b'\n')).to_bitmask();
         (found != 0).then(|| found.trailing_zeros() as usize)
     };
     let (parts, _) = bytes.as_chunks();

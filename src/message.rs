@@ -48,6 +48,7 @@ const _: () = assert!(spare::SMALL <= u8::MAX as usize);
 thread_local!(static SPARE: Shelf<Box<Message>> = const { Shelf::new() });
 
 impl Held {
+    #[inline(always)]
     fn new(bytes: Cow<'_, [u8]>, shape: Shape) -> Self {
         if bytes.len() <= spare::SMALL {
             return Self::small(&bytes, shape);
@@ -55,6 +56,7 @@ impl Held {
         Self(Some(Box::new(Message { bytes: Bytes::Large(bytes.into_owned()), shape })))
     }
 
+    #[inline(always)]
     fn small(text: &[u8], shape: Shape) -> Self {
         let mut message = spare::take(&SPARE).unwrap_or_else(|| {
             let bytes = Bytes::Small { length: 0, bytes: [0; spare::SMALL] };
@@ -308,6 +310,7 @@ impl Frame {
     }
 
     /// Make its parts readable.
+    #[inline]
     pub fn open(self) -> Payload {
         let Self(mut held) = self;
         let Message { bytes, shape } = &mut *held;
@@ -338,6 +341,7 @@ impl Payload {
     }
 
     /// The params, result, or data of an error: raw JSON.
+    #[inline]
     pub fn json(&self) -> Option<Terminated<'_>> {
         self.part(match self.0.shape {
             Shape::Request { params, .. } | Shape::Notification { params, .. } => params,

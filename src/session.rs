@@ -86,8 +86,10 @@ impl<C> Session<C> {
 
     /// End the call `id`; `None` when it has ended already, or never was.
     pub fn end(&mut self, id: CallId) -> Option<C> {
-        let place = self.place(id)?;
-        let call = self.calls[place].1.take()?;
+        let call = match self.place(id)? {
+            0 => self.calls.pop_front().and_then(|(_, call)| call),
+            place => self.calls[place].1.take(),
+        }?;
         self.open -= 1;
         while let Some((_, None)) = self.calls.front() {
             self.calls.pop_front();
@@ -119,12 +121,15 @@ impl<C> Session<C> {
 
     /// Where `id` is, if it is there.
     fn place(&self, id: CallId) -> Option<usize> {
+        if id < self.calls.front()?.0 {
+            return None;
+        }
         // Mostly nothing is missing behind it.
         let behind = usize::try_from(self.last - id.get()).ok()?;
-        let place = self.calls.len().checked_sub(1 + behind);
-        place
-            .filter(|place| self.calls[*place].0 == id)
-            .or_else(|| self.calls.binary_search_by_key(&id, |(id, _)| *id).ok())
+        match self.calls.len().checked_sub(1 + behind) {
+            Some(place) if self.calls[place].0 == id => Some(place),
+            _ => self.calls.binary_search_by_key(&id, |(id, _)| *id).ok(),
+        }
     }
 }
 

@@ -114,22 +114,29 @@ impl Event {
         match &self.inner.body {
             Body::Response { outcome: Outcome::Result(_), .. } => Some(Ok(())),
             Body::Response { outcome: Outcome::Refused(_), .. } => Some(Err(Code::Rpc)),
-            Body::Response { outcome: Outcome::Failed(code, _), .. } => Some(Err(*code)),
+            Body::Response { outcome: Outcome::Failed(failure), .. } => Some(Err(failure.0)),
             Body::Closed(closed) => Some(closed.status.map_or(Ok(()), Err)),
             _ => None,
         }
     }
 
     /// How a call or the connection ended, as an error with the text of this event.
+    #[inline]
     pub fn outcome(&self) -> Result<()> {
-        let Some(Err(code)) = self.status() else { return Ok(()) };
+        match self.status() {
+            Some(Err(code)) => Err(self.failure(code)),
+            Some(Ok(())) | None => Ok(()),
+        }
+    }
+
+    fn failure(&self, code: Code) -> Error {
         let text = self.text(TextField::Text).map(|text| String::from_utf8_lossy(text.bytes()));
         let text = text.unwrap_or("the peer answered with an error".into()).into_owned();
         let os = match &self.inner.body {
             Body::Closed(closed) => closed.os_error,
             _ => 0,
         };
-        Err(Error::new(code, text).caused_by(os))
+        Error::new(code, text).caused_by(os)
     }
 
     /// A number; `None` when this event has none of that name.
@@ -148,6 +155,7 @@ impl Event {
     }
 
     /// A text; `None` when this event has none of that name.
+    #[inline]
     pub fn text(&self, field: TextField) -> Option<Terminated<'_>> {
         match (&self.inner.body, field) {
             (Body::Notification(payload) | Body::Request(payload), TextField::Method) => {
@@ -228,7 +236,7 @@ fn outcome_text(outcome: &Outcome, field: TextField) -> Option<Terminated<'_>> {
     match (outcome, field) {
         (Outcome::Result(payload) | Outcome::Refused(payload), TextField::Json) => payload.json(),
         (Outcome::Refused(payload), TextField::Text) => payload.error_message(),
-        (Outcome::Failed(_, text), TextField::Text) => Some(text.terminated()),
+        (Outcome::Failed(failure), TextField::Text) => Some(failure.1.terminated()),
         _ => None,
     }
 }

@@ -59,6 +59,16 @@ pub(super) struct Reading<I, B> {
     was_led: bool,
 }
 
+/// Which bell it is, for who does not keep it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct BellId(usize);
+
+impl BellId {
+    pub fn of<B>(bell: &Arc<B>) -> Self {
+        Self(Arc::as_ptr(bell).addr())
+    }
+}
+
 /// A thread that sleeps.
 struct Sleeping<B> {
     bell: Arc<B>,
@@ -137,7 +147,7 @@ impl<I: Readable, B> Reading<I, B> {
 
     /// Wake the thread behind `bell`. If it does not sleep it will look before
     /// it does.
-    pub fn wake(&mut self, bell: &Arc<B>) {
+    pub fn wake(&mut self, bell: BellId) {
         if let Some(at) = self.place_of(bell) {
             self.wake_at(at);
         }
@@ -173,13 +183,13 @@ impl<I: Readable, B> Reading<I, B> {
 
     /// It is awake.
     pub fn wakes_up(&mut self, bell: &Arc<B>) {
-        if let Some(at) = self.place_of(bell) {
+        if let Some(at) = self.place_of(BellId::of(bell)) {
             self.asleep.swap_remove(at);
         }
     }
 
-    fn place_of(&self, bell: &Arc<B>) -> Option<usize> {
-        self.asleep.iter().position(|sleeping| Arc::ptr_eq(&sleeping.bell, bell))
+    fn place_of(&self, bell: BellId) -> Option<usize> {
+        self.asleep.iter().position(|sleeping| BellId::of(&sleeping.bell) == bell)
     }
 
     /// From now on only the runtime reads.
@@ -394,7 +404,7 @@ mod model {
                 self.state(|state| {
                     state.answers.insert(answer);
                     let bell = Arc::clone(&state.bells[answer]);
-                    state.reading.wake(&bell);
+                    state.reading.wake(BellId::of(&bell));
                 });
                 return true;
             }

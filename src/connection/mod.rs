@@ -26,6 +26,7 @@ use crate::session::CallId;
 use crate::sys::fork;
 use crate::sys::io::deadline;
 use crate::sys::park::Parker;
+use handover::BellId;
 use lead::Lead;
 use outbox::Haste;
 use shared::{Call, End, Shared};
@@ -163,19 +164,20 @@ impl Connection {
         let message = Outgoing::request(outbox.buffer(), protocol, id.get(), method, params);
         outbox.check(&message)?;
         state.check_open()?;
-        let mut call = Call { tag, is_initialize, waiter: None, stuck: None };
+        // Whoever has the descriptor waits by it, and the runtime reads.
+        let is_alone = state.calls.is_empty() && !state.reading.is_exported;
+        let waiter = match &answer {
+            Answer::Awaited { by, .. } => Some(BellId::of(by)),
+            Answer::Queued { .. } => None,
+        };
+        state.calls.begin(Call { tag, is_initialize, waiter, stuck: None });
         let mut is_news = false;
         let haste = match answer {
             Answer::Queued { until } => {
-                // Whoever has the descriptor waits by it, and the runtime reads.
-                let is_alone = state.calls.is_empty() && !state.reading.is_exported;
-                state.begin(call);
                 is_news = until.is_some_and(|until| state.add_deadline(until, id));
                 if is_alone { Haste::Alone } else { Haste::Corked }
             }
-            Answer::Awaited { by, lead } => {
-                call.waiter = Some(Arc::clone(by));
-                state.begin(call);
+            Answer::Awaited { lead, .. } => {
                 // Before the server can answer: the runtime need not wake up.
                 lead.try_take(&mut state);
                 Haste::Awaited

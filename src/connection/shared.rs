@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::Notify;
 
 use super::deadlines::Deadlines;
-use super::handover::Reading;
+use super::handover::{BellId, Reading};
 use super::lead::{Input, Spin};
 use super::outbox::{Haste, Outbox, Sink, Writing};
 use super::upload::Upload;
@@ -157,7 +157,7 @@ pub(super) struct Call {
     /// MCP and LSP forbid to cancel it.
     pub is_initialize: bool,
     /// The thread that waits for its response.
-    pub waiter: Option<Arc<Parker>>,
+    pub waiter: Option<BellId>,
     /// Since when threads have waited for it behind a full queue, also one
     /// after the other.
     pub stuck: Option<Instant>,
@@ -456,6 +456,7 @@ impl Shared {
 
     /// Let go of the send lock after sending. What did not fit is the
     /// runtime's, and so is a broken pipe.
+    #[inline]
     fn release(&self, mut outbox: MutexGuard<'_, Outbox>) {
         let is_runtimes = outbox.is_runtimes();
         let was_overdrawn = self.is_overdrawn();
@@ -639,7 +640,7 @@ impl State {
             Some(waiter) => {
                 let event = self.queue.pass(body);
                 self.answers.push((id, event));
-                self.reading.wake(&waiter);
+                self.reading.wake(waiter);
             }
             None => self.queue.push(body),
         }
@@ -657,11 +658,6 @@ impl State {
         for (id, call) in self.calls.end_all() {
             self.respond(id, call, Event::failed(error));
         }
-    }
-
-    /// Open a call.
-    pub fn begin(&mut self, call: Call) {
-        self.calls.begin(call);
     }
 
     /// Take back a call that was never sent. `false`: it has ended meanwhile.

@@ -4,6 +4,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::handover::BellId;
 use super::lead::{Eagerness, Lead, Look, Sleeper, interrupted, no_sleep};
 use super::shared::{Life, STALL_MAX, State, timeout};
 use super::upload::Upload;
@@ -236,7 +237,7 @@ fn claim(state: &mut State, id: CallId, parker: &Arc<Parker>) -> Result<Option<e
     }
     match state.calls.get_mut(id) {
         Some(call) if call.waiter.is_none() => {
-            call.waiter = Some(Arc::clone(parker));
+            call.waiter = Some(BellId::of(parker));
             Ok(None)
         }
         Some(_) => Err(Error::new(Code::State, "another thread waits for this call")),

@@ -266,7 +266,7 @@ mod tests {
     }
 
     fn response(id: i64) -> Body {
-        let outcome = Outcome::Failed(Code::Closed, Text::new(b""));
+        let outcome = Outcome::Failed(Box::new((Code::Closed, Text::new(b""))));
         Body::Response { call: CallId::new(id).unwrap(), tag: 0, outcome }
     }
 

@@ -211,7 +211,11 @@ pub fn is_plain(text: &[u8]) -> bool {
         Some(end) => {
             text.as_chunks().0.iter().chain([end]).all(|part| special(part).to_bitmask() == 0)
         }
-        None => !text.iter().any(is_special),
+        None => {
+            let mut padded = [b' '; TINY];
+            padded[..text.len()].copy_from_slice(text);
+            special(&padded).to_bitmask() == 0
+        }
     }
 }
 

@@ -104,7 +104,7 @@ impl<'a> Outgoing<'a> {
         let mut text = Text::new(Vec::new(), protocol);
         text.raw(r#""id":"#).raw(peer_id);
         let result = result.map_or(Cow::Borrowed(&b"null"[..]), |result| protocol.wire(result));
-        text.end_with(r#","result":"#, Some(result), ONE)
+        text.end_answer(r#","result":"#, Some(result), ONE)
     }
 
     /// The refusal of a request of the peer.
@@ -118,7 +118,7 @@ impl<'a> Outgoing<'a> {
         let mut text = Text::new(Vec::new(), protocol);
         text.raw(r#""id":"#).raw(peer_id).raw(r#","error":{"code":"#).integer(code);
         text.raw(r#","message":"#).quoted(message);
-        text.end_with(r#","data":"#, data.map(|data| protocol.wire(data)), TWO)
+        text.end_answer(r#","data":"#, data.map(|data| protocol.wire(data)), TWO)
     }
 
     /// The notification that gives up the call `id`, where the protocol has
@@ -225,6 +225,7 @@ impl Text {
     }
 
     /// Add the payload behind `name`, if there is one, and end the message.
+    #[inline(always)]
     fn end_with<'a>(
         mut self,
         name: &str,
@@ -238,6 +239,17 @@ impl Text {
         }
         self.bytes.extend_from_slice(&payload);
         self.end(end)
+    }
+
+    /// The same, once for both kinds of answers.
+    #[inline(never)]
+    fn end_answer<'a>(
+        self,
+        name: &str,
+        payload: Option<Cow<'a, [u8]>>,
+        end: Braces,
+    ) -> Outgoing<'a> {
+        self.end_with(name, payload, end)
     }
 
     /// End the message, and frame it.

@@ -72,6 +72,7 @@ impl Reader {
     }
 
     /// Read what is there, up to one portion. Never blocks.
+    #[inline]
     pub fn fill(&mut self) -> Result<Filled> {
         self.pipe.fit(&self.fd, self.decoder.held());
         let room = self.decoder.room()?;
