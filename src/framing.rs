@@ -70,6 +70,8 @@ pub struct Decoder {
     start: usize,
     /// `buffer[start..start + searched]` holds no newline.
     searched: usize,
+    /// The length of the last large message: the next one is often like it.
+    usual: usize,
     max: usize,
     state: State,
 }
@@ -95,7 +97,7 @@ impl Decoder {
             Framing::Lines => State::Line,
             Framing::ContentLength => State::Between,
         };
-        Self { buffer: Vec::new(), start: 0, searched: 0, max, state }
+        Self { buffer: Vec::new(), start: 0, searched: 0, usual: 0, max, state }
     }
 
     /// Where to append what arrives; it has spare capacity. Grows with what
@@ -116,9 +118,13 @@ impl Decoder {
     }
 
     fn grow(&mut self) -> std::result::Result<(), TryReserveError> {
-        if let Some(mut larger) = spare::large(self.buffer.capacity() * 2..=usize::MAX) {
+        let least = self.buffer.capacity() * 2;
+        let spare = [least.max(self.usual + CHUNK), least]
+            .into_iter()
+            .find_map(|least| spare::large(least..=usize::MAX));
+        if let Some(mut larger) = spare {
             larger.extend_from_slice(&self.buffer);
-            self.buffer = larger;
+            spare::keep(std::mem::replace(&mut self.buffer, larger));
         }
         self.buffer.try_reserve(CHUNK)
     }
@@ -266,6 +272,9 @@ impl Decoder {
 
     fn take_owned(&mut self, length: usize, after: usize) -> Result<Vec<u8>> {
         let start = self.start;
+        if length >= HAND_OVER {
+            self.usual = length;
+        }
         // A spare buffer may be far too large, for as long as the host has it.
         let fits = || self.buffer.capacity() <= 2 * (length + CHUNK);
         if start == 0 && length >= HAND_OVER && fits() {
@@ -350,8 +359,10 @@ fn without_cr(line: &[u8]) -> usize {
 }
 
 fn copy(bytes: &[u8]) -> Result<Vec<u8>> {
-    let mut copy = Vec::new();
-    copy.try_reserve_exact(bytes.len()).map_err(|_| no_memory())?;
+    // Into a large one such a message will be read one day, up to its end.
+    let room = bytes.len() + if bytes.len() < spare::MIN { 0 } else { CHUNK };
+    let mut copy = spare::large(room..=2 * room).unwrap_or_default();
+    copy.try_reserve_exact(room).map_err(|_| no_memory())?;
     copy.extend_from_slice(bytes);
     Ok(copy)
 }

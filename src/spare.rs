@@ -1,13 +1,13 @@
 //! Memory that is used again. What comes and goes with each message by its
 //! thread, so that a call in the steady state asks the allocator for nothing; and
-//! one large buffer by the whole process.
+//! a few large buffers by the whole process.
 
 mod large;
 
 use std::cell::RefCell;
 use std::thread::LocalKey;
 
-pub use large::{forget, large, watch_by};
+pub use large::{MIN, forget, large, watch_by};
 
 /// What a thread keeps of one kind of things that come and go with each
 /// message.

@@ -1,22 +1,31 @@
 //! The first touch of its pages costs more than all that is done with a large
-//! message. So the process keeps the largest buffer that it has done with, for
-//! as long as there are such messages.
+//! message. So the process keeps a few buffers that it has done with, each for as
+//! long as there are messages that use it.
 
+use std::mem;
 use std::ops::RangeInclusive;
-use std::sync::{Mutex, OnceLock, PoisonError};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
 /// From here on a buffer is large.
 pub const MIN: usize = 1 << 20;
 
-/// A larger one is never kept.
+/// All that are kept together are no larger.
 pub const MAX: usize = 256 << 20;
 
-/// The buffer that is not in use.
+/// So many are kept: messages come in a few sizes, and several at a time.
+const MOST: usize = 4;
+
+/// The buffers that are not in use.
 struct Spare {
+    /// In the order in which they were kept.
+    buffers: Vec<Kept>,
+    is_watched: bool,
+}
+
+struct Kept {
     buffer: Vec<u8>,
     /// Whether it was kept since the last look.
     is_fresh: bool,
-    is_watched: bool,
 }
 
 static SPARE: Mutex<Spare> = Mutex::new(Spare::none());
@@ -24,7 +33,7 @@ static SPARE: Mutex<Spare> = Mutex::new(Spare::none());
 /// Begins to call [`forget`] every now and then, until that has nothing to do.
 static WATCHER: OnceLock<fn()> = OnceLock::new();
 
-/// An empty buffer of one of these sizes, if there is one.
+/// An empty buffer of one of these sizes, if there is one: the smallest.
 pub fn large(sizes: RangeInclusive<usize>) -> Option<Vec<u8>> {
     if *sizes.start() < MIN { None } else { locked(|spare| spare.take(sizes)) }
 }
@@ -33,8 +42,10 @@ pub fn large(sizes: RangeInclusive<usize>) -> Option<Vec<u8>> {
 pub fn keep(buffer: Vec<u8>) {
     // Nothing is kept that nobody would forget.
     let Some(watch) = WATCHER.get() else { return };
-    let (other, wants_watcher) = locked(|spare| spare.keep(buffer));
-    drop(other);
+    let wants_watcher = locked(|spare| spare.keep(buffer));
+    while let Some(oldest) = locked(Spare::surplus) {
+        drop(oldest);
+    }
     if wants_watcher {
         watch();
     }
@@ -45,43 +56,61 @@ pub fn watch_by(watcher: fn()) {
     let _ = WATCHER.set(watcher);
 }
 
-/// Free the buffer unless it was kept since the last time. Whether there is
-/// none any more.
+/// Free what was not kept since the last time. Whether nothing is left.
 pub fn forget() -> bool {
-    locked(Spare::forget).is_some()
+    while let Some(stale) = locked(Spare::stale) {
+        drop(stale);
+    }
+    locked(Spare::look)
 }
 
 fn locked<T>(work: impl FnOnce(&mut Spare) -> T) -> T {
-    work(&mut SPARE.lock().unwrap_or_else(PoisonError::into_inner))
+    work(&mut lock())
+}
+
+// Once: it is never of interest how long this takes.
+#[inline(never)]
+fn lock() -> MutexGuard<'static, Spare> {
+    SPARE.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 // What these give out is freed by the caller, without the lock.
 impl Spare {
     const fn none() -> Self {
-        Self { buffer: Vec::new(), is_fresh: false, is_watched: false }
+        Self { buffers: Vec::new(), is_watched: false }
     }
 
-    /// Keep the larger one. The other one, and whether it must be watched from
-    /// now on.
-    fn keep(&mut self, mut buffer: Vec<u8>) -> (Vec<u8>, bool) {
-        if self.buffer.capacity() < buffer.capacity() {
-            std::mem::swap(&mut self.buffer, &mut buffer);
-        }
-        self.is_fresh = true;
-        (buffer, !std::mem::replace(&mut self.is_watched, true))
+    /// Keep one more. Whether what is kept must be watched from now on.
+    fn keep(&mut self, buffer: Vec<u8>) -> bool {
+        self.buffers.push(Kept { buffer, is_fresh: true });
+        !mem::replace(&mut self.is_watched, true)
+    }
+
+    /// One that there is no room for.
+    fn surplus(&mut self) -> Option<Vec<u8>> {
+        let size: usize = self.buffers.iter().map(|kept| kept.buffer.capacity()).sum();
+        (self.buffers.len() > MOST || size > MAX).then(|| self.buffers.remove(0).buffer)
     }
 
     fn take(&mut self, sizes: RangeInclusive<usize>) -> Option<Vec<u8>> {
-        sizes.contains(&self.buffer.capacity()).then(|| std::mem::take(&mut self.buffer))
+        let capacity = |place: &usize| self.buffers[*place].buffer.capacity();
+        let places = 0..self.buffers.len();
+        let fitting = places.filter(|place| sizes.contains(&capacity(place)));
+        let place = fitting.min_by_key(capacity)?;
+        Some(self.buffers.remove(place).buffer)
     }
 
-    /// The buffer, if it is forgotten now.
-    fn forget(&mut self) -> Option<Vec<u8>> {
-        if std::mem::take(&mut self.is_fresh) {
-            return None;
-        }
-        self.is_watched = false;
-        Some(std::mem::take(&mut self.buffer))
+    /// One that was not kept since the last look.
+    fn stale(&mut self) -> Option<Vec<u8>> {
+        let place = self.buffers.iter().position(|kept| !kept.is_fresh)?;
+        Some(self.buffers.remove(place).buffer)
+    }
+
+    /// Look what is kept. Whether nothing is, so that nobody need watch it.
+    fn look(&mut self) -> bool {
+        self.buffers.iter_mut().for_each(|kept| kept.is_fresh = false);
+        self.is_watched = !self.buffers.is_empty();
+        !self.is_watched
     }
 }
 
@@ -89,25 +118,51 @@ impl Spare {
 mod tests {
     use super::*;
 
-    #[test]
-    fn a_large_buffer_is_kept_for_one_that_fits() {
+    impl Spare {
+        /// What is kept, in units of `MIN`, in the order of `take`.
+        fn sizes(&mut self) -> Vec<usize> {
+            let taken = std::iter::from_fn(|| self.take(0..=usize::MAX));
+            taken.map(|buffer| buffer.capacity() / MIN).collect()
+        }
+    }
+
+    fn spare_of(sizes: &[usize]) -> Spare {
         let mut spare = Spare::none();
-        spare.keep(Vec::with_capacity(2 * MIN));
-        spare.keep(Vec::with_capacity(MIN));
-        assert!(spare.take(3 * MIN..=MAX).is_none());
-        assert!(spare.take(MIN / 2..=MIN).is_none(), "far too large");
-        assert!(spare.take(MIN..=MAX).is_some_and(|larger| larger.capacity() == 2 * MIN));
-        assert!(spare.take(MIN..=MAX).is_none());
+        for size in sizes {
+            spare.keep(Vec::with_capacity(size * MIN));
+            while spare.surplus().is_some() {}
+        }
+        spare
+    }
+
+    #[test]
+    fn the_smallest_buffer_that_fits_is_used_again() {
+        let mut spare = spare_of(&[8, 1, 3]);
+        assert!(spare.take(9 * MIN..=MAX).is_none());
+        assert!(spare.take(MIN / 2..=MIN - 1).is_none(), "far too large");
+        assert!(spare.take(2 * MIN..=MAX).is_some_and(|it| it.capacity() == 3 * MIN));
+        assert!(spare.take(2 * MIN..=MAX).is_some_and(|it| it.capacity() == 8 * MIN));
+        assert_eq!(spare.sizes(), [1]);
+    }
+
+    #[test]
+    fn a_few_buffers_are_kept_and_the_last_ones_first() {
+        assert_eq!(spare_of(&[5, 4, 3, 2, 1]).sizes(), [1, 2, 3, 4]);
+        assert_eq!(spare_of(&[9, 200, 50, 2]).sizes(), [2, 50, 200]);
+        assert_eq!(spare_of(&[1, 255, 2]).sizes(), [2]);
+        assert_eq!(spare_of(&[1, 256]).sizes(), [256]);
     }
 
     #[test]
     fn a_large_buffer_that_nobody_uses_is_forgotten() {
         let mut spare = Spare::none();
-        let (_, wants_watcher) = spare.keep(Vec::with_capacity(MIN));
-        assert!(wants_watcher && spare.forget().is_none(), "it was just used");
-        let (_, wants_watcher) = spare.keep(Vec::with_capacity(2 * MIN));
-        assert!(!wants_watcher && spare.forget().is_none());
-        assert!(spare.forget().is_some_and(|large| large.capacity() == 2 * MIN));
-        assert!(spare.keep(Vec::with_capacity(MIN)).1, "the watcher has gone");
+        assert!(spare.keep(Vec::with_capacity(MIN)), "it wants to be watched");
+        assert!(spare.stale().is_none() && !spare.look(), "it was just used");
+        assert!(!spare.keep(Vec::with_capacity(2 * MIN)));
+        assert!(spare.stale().is_some_and(|stale| stale.capacity() == MIN));
+        assert!(spare.stale().is_none() && !spare.look(), "the other one is in use");
+        assert!(spare.stale().is_some_and(|stale| stale.capacity() == 2 * MIN));
+        assert!(spare.look() && spare.stale().is_none());
+        assert!(spare.keep(Vec::with_capacity(MIN)), "the watcher has gone");
     }
 }
