@@ -1,88 +1,90 @@
 //! JSON text in blocks of vectors: where in a block something is, as a word with
 //! a bit for each byte, the first in the lowest.
 
-use wide::u8x16;
+use crate::sys::vectors::{Machine, Vector};
 
-/// As many bytes as one vector has.
-pub const LANES: usize = 16;
-
-/// The vectors of a wide block, which has as many bytes as a word has bits.
-pub const WIDE: usize = 4;
-
-/// As many bytes as a wide block has.
-pub const BLOCK: usize = WIDE * LANES;
-
-/// The text of a block.
-pub type Bytes<const VECTORS: usize> = [[u8; LANES]; VECTORS];
+/// As many bytes as a word has bits.
+pub const BLOCK: usize = 64;
 
 /// The block that `text` begins with; what is missing at its end are blanks,
 /// in `padded`.
 #[inline(always)]
-pub fn first<'a, const VECTORS: usize>(
-    text: &'a [u8],
-    padded: &'a mut Bytes<VECTORS>,
-) -> &'a Bytes<VECTORS> {
-    let (whole, _) = text.as_chunks();
-    whole.first_chunk().unwrap_or_else(|| {
-        *padded = [[b' '; LANES]; VECTORS];
-        padded.as_flattened_mut()[..text.len()].copy_from_slice(text);
+pub fn first<'a, const SIZE: usize>(text: &'a [u8], padded: &'a mut [u8; SIZE]) -> &'a [u8; SIZE] {
+    text.first_chunk().unwrap_or_else(|| {
+        *padded = [b' '; SIZE];
+        padded[..text.len()].copy_from_slice(text);
         padded
     })
 }
 
-/// The bytes of a block of at most [`WIDE`] vectors.
+/// The bytes of a block of at most [`BLOCK`].
 #[derive(Clone, Copy)]
-pub struct Block<const VECTORS: usize>([u8x16; VECTORS]);
+pub struct Block<V>(V);
 
-impl<const VECTORS: usize> Block<VECTORS> {
+impl<V: Vector> Block<V> {
     #[inline(always)]
-    pub fn new(bytes: &Bytes<VECTORS>) -> Self {
-        Self(bytes.map(u8x16::new))
-    }
-
-    /// Where `is` says so.
-    #[inline(always)]
-    fn mask(self, is: impl Fn(u8x16) -> u8x16) -> u64 {
-        let masks = self.0.iter().rev().map(|vector| is(*vector).to_bitmask());
-        masks.fold(0, |mask, bits| mask << LANES | u64::from(bits))
+    pub fn new<const SIZE: usize>(
+        machine: impl Machine<SIZE, Block = V>,
+        bytes: &[u8; SIZE],
+    ) -> Self {
+        Self(machine.load(bytes))
     }
 
     #[inline(always)]
     pub fn equal(self, byte: u8) -> u64 {
-        self.mask(|vector| vector.simd_eq(u8x16::splat(byte)))
+        self.0.equal(byte).bits()
     }
 
     #[inline(always)]
     pub fn is_ascii(self) -> bool {
-        // The bit mask of a vector is made of the highest bits of its bytes.
-        self.0.iter().fold(u8x16::splat(0), |all, vector| all | *vector).to_bitmask() == 0
+        !self.0.any()
+    }
+
+    /// Whether it is ASCII without NUL.
+    #[inline(always)]
+    pub fn is_text(self) -> bool {
+        !self.0.or(self.0.equal(0)).any()
+    }
+
+    /// Whether it can be within a string, and changes nothing there.
+    #[inline(always)]
+    pub fn is_plain(self) -> bool {
+        !self.special().any()
+    }
+
+    /// The quotes, backslashes and control characters.
+    #[inline(always)]
+    pub fn specials(self) -> u64 {
+        self.special().bits()
+    }
+
+    #[inline(always)]
+    fn special(self) -> V {
+        self.0.equal(b'"').or(self.0.equal(b'\\')).or(self.0.at_most(0x1F))
     }
 
     #[inline(always)]
     pub fn controls(self) -> u64 {
-        self.mask(|vector| vector.min(u8x16::splat(0x1F)).simd_eq(vector))
+        self.0.at_most(0x1F).bits()
     }
 
     /// The brackets of both kinds.
     #[inline(always)]
     pub fn brackets(self) -> u64 {
-        self.mask(|vector| {
-            let folded = folded(vector);
-            folded.simd_eq(u8x16::splat(b'{')) | folded.simd_eq(u8x16::splat(b'}'))
-        })
+        self.folded().equal(b'{').or(self.folded().equal(b'}')).bits()
     }
 
     /// Those of them that open one.
     #[inline(always)]
     pub fn opens(self) -> u64 {
-        self.mask(|vector| folded(vector).simd_eq(u8x16::splat(b'{')))
+        self.folded().equal(b'{').bits()
     }
-}
 
-/// One bit tells each brace from its bracket.
-#[inline(always)]
-fn folded(vector: u8x16) -> u8x16 {
-    vector | u8x16::splat(0x20)
+    /// One bit tells each brace from its bracket.
+    #[inline(always)]
+    fn folded(self) -> V {
+        self.0.with(0x20)
+    }
 }
 
 /// Whether the text is inside of a string, from block to block.
@@ -106,11 +108,15 @@ pub struct Quoted {
 
 impl Strings {
     #[inline(always)]
-    pub fn quoted<const VECTORS: usize>(&mut self, block: Block<VECTORS>) -> Quoted {
-        let last = VECTORS * LANES - 1;
+    pub fn quoted<const SIZE: usize, M: Machine<SIZE>>(
+        &mut self,
+        machine: M,
+        block: Block<M::Block>,
+    ) -> Quoted {
+        let last = SIZE - 1;
         let escaped = self.escaped(block.equal(b'\\'), last);
         let quotes = block.equal(b'"') & !escaped;
-        let mut inside = parity(quotes);
+        let mut inside = machine.parities(quotes);
         if self.is_inside {
             inside = !inside;
         }
@@ -132,27 +138,20 @@ impl Strings {
     }
 }
 
-/// Each bit becomes the parity of the bits up to it: between quotes it is set.
-#[inline(always)]
-pub fn parity(mut bits: u64) -> u64 {
-    for shift in [1, 2, 4, 8, 16, 32] {
-        bits ^= bits << shift;
-    }
-    bits
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::sys::vectors::{Portable, Work, widest};
 
     /// What the blocks of a text say of its strings must be what its bytes say.
-    fn check_strings<const VECTORS: usize>(text: &str) {
+    #[inline(always)]
+    fn check_strings<const SIZE: usize>(machine: impl Machine<SIZE>, text: &str) {
         let mut strings = Strings::default();
-        let mut padded = [[0; LANES]; VECTORS];
+        let mut padded = [0; SIZE];
         let (mut is_inside, mut is_escaped) = (false, false);
-        for part in text.as_bytes().chunks(VECTORS * LANES) {
+        for part in text.as_bytes().chunks(SIZE) {
             let Quoted { inside, quotes, escaped } =
-                strings.quoted(Block::new(first(part, &mut padded)));
+                strings.quoted(machine, Block::new(machine, first(part, &mut padded)));
             for (place, byte) in part.iter().enumerate() {
                 let is_quote = *byte == b'"' && !is_escaped;
                 is_inside ^= is_quote;
@@ -163,26 +162,71 @@ mod tests {
         }
     }
 
+    struct CheckStrings<'a>(&'a str);
+
+    impl Work for CheckStrings<'_> {
+        type Output = ();
+
+        fn run(self, machine: impl Machine<BLOCK>) {
+            check_strings(machine, self.0);
+        }
+    }
+
     proptest::proptest! {
         #[test]
         fn blocks_see_the_strings_that_bytes_see(
             text in "([\"\\\\a]{0,9}|\\\\{60,70}|a{60,70}|\\\\{12,20}|a{12,20}){0,9}",
         ) {
-            check_strings::<1>(&text);
-            check_strings::<WIDE>(&text);
+            check_strings::<16>(Portable, &text);
+            check_strings::<BLOCK>(Portable, &text);
+            widest(CheckStrings(&text));
+        }
+
+        /// Portable vectors find the same, whatever is beside a byte.
+        #[test]
+        fn wide_vectors_see_what_others_see(bytes: [u8; BLOCK], byte: u8) {
+            let bytes = bytes.map(|b| if b < 64 { byte } else { b });
+            proptest::prop_assert_eq!(widest(Look(&bytes)), Look(&bytes).run(Portable));
+        }
+    }
+
+    /// All that a block knows of its bytes.
+    struct Look<'a>(&'a [u8; BLOCK]);
+
+    impl Work for Look<'_> {
+        type Output = ([u64; 6], [bool; 3]);
+
+        fn run(self, machine: impl Machine<BLOCK>) -> Self::Output {
+            let block = Block::new(machine, self.0);
+            let found = [
+                block.equal(b':'),
+                block.equal(b'"'),
+                block.specials(),
+                block.controls(),
+                block.brackets(),
+                block.opens(),
+            ];
+            (found, [block.is_ascii(), block.is_text(), block.is_plain()])
         }
     }
 
     #[test]
     fn a_block_knows_what_each_byte_is() {
         for byte in 0..=u8::MAX {
-            let block = Block::new(&[[byte; LANES]; WIDE]);
+            let block = [byte; BLOCK];
             let all = |found: bool| if found { !0 } else { 0 };
-            assert_eq!(block.equal(b':'), all(byte == b':'));
-            assert_eq!(block.controls(), all(byte < b' '));
-            assert_eq!(block.brackets(), all(b"[]{}".contains(&byte)));
-            assert_eq!(block.opens(), all(b"[{".contains(&byte)));
-            assert_eq!(block.is_ascii(), byte.is_ascii());
+            let special = byte < b' ' || b"\"\\".contains(&byte);
+            let found = [
+                all(byte == b':'),
+                all(byte == b'"'),
+                all(special),
+                all(byte < b' '),
+                all(b"[]{}".contains(&byte)),
+                all(b"[{".contains(&byte)),
+            ];
+            let expected = (found, [byte.is_ascii(), byte.is_ascii() && byte != 0, !special]);
+            assert_eq!(Look(&block).run(Portable), expected);
+            assert_eq!(widest(Look(&block)), expected);
         }
     }
 }

@@ -3,9 +3,10 @@
 
 use serde::de::IgnoredAny;
 
-use super::blocks::{self, BLOCK, Block, Bytes, LANES, Quoted, Strings, WIDE};
-use super::scan::{self, Brackets, TINY};
+use super::blocks::{self, BLOCK, Block, Quoted, Strings};
+use super::scan::{self, Brackets, PORTION, TINY};
 use crate::error::{Code, Error, Result};
+use crate::sys::vectors::{self, Machine, Vector, Work};
 
 /// A JSON text (RFC 8259).
 #[derive(Clone, Copy, Debug)]
@@ -30,7 +31,7 @@ impl<'a> Json<'a> {
 
     /// Check any value, the `what` of a message.
     pub fn value(text: &'a [u8], what: &str) -> Result<Self> {
-        let has_breaks = if text.len() < TINY { check_tiny(text) } else { Checker::run(text) };
+        let has_breaks = if text.len() < TINY { check_tiny(text) } else { check(text) };
         match has_breaks {
             Some(has_breaks) => Ok(Self { text, has_breaks }),
             None => Self::value_slowly(text, what),
@@ -193,47 +194,78 @@ struct Tokens {
     blanks: u64,
 }
 
-impl Checker {
-    /// Whether there are breaks; `None`: it is not JSON.
-    #[inline(never)]
-    fn run(text: &[u8]) -> Option<bool> {
-        let mut checker = Self::default();
-        let mut padded = [[0; LANES]; WIDE];
+/// Check the grammar of a text. Whether there are breaks; `None`: it is not JSON.
+#[inline(never)]
+fn check(text: &[u8]) -> Option<bool> {
+    vectors::widest(Check(text))
+}
+
+struct Check<'a>(&'a [u8]);
+
+impl Work for Check<'_> {
+    type Output = Option<bool>;
+
+    #[inline(always)]
+    fn run(self, machine: impl Machine<BLOCK>) -> Option<bool> {
+        let Self(text) = self;
+        let mut checker = Checker::default();
+        let mut padded = [0; BLOCK];
         let mut at = 0;
         while at < text.len() {
             let bytes = blocks::first(&text[at..], &mut padded);
-            let is_long_string = checker.block(text, at, bytes)?;
+            let is_long_string = checker.block(machine, text, at, bytes)?;
             at += BLOCK;
             if is_long_string {
-                at += checker.skip(text.get(at..)?);
+                at += checker.skip(machine, text.get(at..)?);
             }
         }
         let is_whole = checker.values.is_ahead && checker.open.is_empty();
         let is_good = is_whole && (!checker.has_more || scan::is_text(text));
         is_good.then_some(checker.has_breaks)
     }
+}
 
+impl Checker {
     /// How many bytes of a string are plain: of interest is only its end.
-    fn skip(&mut self, string: &[u8]) -> usize {
-        let portion = &string[..string.len().min(scan::PORTION)];
-        let length = scan::plain_length(portion).unwrap_or(portion.len()) / BLOCK * BLOCK;
-        self.has_more |= !portion[..length].is_ascii();
-        length
+    #[inline(always)]
+    fn skip(&mut self, machine: impl Machine<BLOCK>, string: &[u8]) -> usize {
+        let (blocks, _) = string.as_chunks::<BLOCK>();
+        let mut passed = 0;
+        for portion in blocks.chunks(PORTION / BLOCK) {
+            let behind = blocks.get(passed + portion.len()..).unwrap_or_default();
+            vectors::prefetch(behind[..behind.len().min(portion.len())].as_flattened());
+            for bytes in portion {
+                let block = Block::new(machine, bytes);
+                if !block.is_plain() {
+                    return passed * BLOCK;
+                }
+                self.has_more |= !block.is_ascii();
+                passed += 1;
+            }
+        }
+        passed * BLOCK
     }
 
     /// Go through the block of `text` that begins at `at`. Whether all of it is
     /// in one string, without an escape that the next block ends.
-    fn block(&mut self, text: &[u8], at: usize, bytes: &Bytes<WIDE>) -> Option<bool> {
-        let block = Block::new(bytes);
+    #[inline(always)]
+    fn block(
+        &mut self,
+        machine: impl Machine<BLOCK>,
+        text: &[u8],
+        at: usize,
+        bytes: &[u8; BLOCK],
+    ) -> Option<bool> {
+        let block = Block::new(machine, bytes);
         self.has_more |= !block.is_ascii();
-        let quoted = self.strings.quoted(block);
+        let quoted = self.strings.quoted(machine, block);
         let controls = block.controls();
         let tokens = self.tokens(block, &quoted, controls);
         let wrong = self.neighbours(&tokens)?;
         if controls & tokens.strings != 0 || !self.controls_are_good(block, controls) {
             return None;
         }
-        self.brackets(bytes.as_flattened(), tokens.brackets, &wrong)?;
+        self.brackets(bytes, tokens.brackets, &wrong)?;
         check_scalars(&text[at..], tokens.scalar_starts)?;
         // A quote or a backslash behind a backslash is right in any case.
         let plain = !block.equal(b'"') & !block.equal(b'\\');
@@ -242,7 +274,7 @@ impl Checker {
     }
 
     #[inline(always)]
-    fn tokens(&mut self, block: Block<WIDE>, quoted: &Quoted, controls: u64) -> Tokens {
+    fn tokens(&mut self, block: Block<impl Vector>, quoted: &Quoted, controls: u64) -> Tokens {
         let Quoted { inside, quotes, .. } = *quoted;
         let strings = inside | quotes;
         let brackets = block.brackets() & !inside;
@@ -310,7 +342,7 @@ impl Checker {
 
     /// Whether `controls`, none of them in a string, are white space.
     #[inline(always)]
-    fn controls_are_good(&mut self, block: Block<WIDE>, controls: u64) -> bool {
+    fn controls_are_good(&mut self, block: Block<impl Vector>, controls: u64) -> bool {
         if controls == 0 {
             return true;
         }
@@ -387,10 +419,18 @@ fn check_escapes(text: &[u8], at: usize, mut seconds: u64) -> Option<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::sys::vectors::Portable;
     use proptest::prelude::*;
 
     fn is_json(text: &[u8]) -> bool {
         serde_json::from_slice::<IgnoredAny>(text).is_ok()
+    }
+
+    /// What the widest vectors and those of any processor find.
+    fn both(text: &[u8]) -> std::result::Result<Option<bool>, TestCaseError> {
+        let found = check(text);
+        prop_assert_eq!(Check(text).run(Portable), found);
+        Ok(found)
     }
 
     #[test]
@@ -437,7 +477,7 @@ mod tests {
             ], 0..12),
         ) {
             let text = tokens.concat();
-            let found = Checker::run(text.as_bytes()).is_some();
+            let found = both(text.as_bytes())?.is_some();
             prop_assert_eq!(found, is_json(text.as_bytes()), "{}", text);
             let found = check_tiny(text.as_bytes()).is_some();
             prop_assert_eq!(found, text.is_ascii() && is_json(text.as_bytes()), "{}", text);
@@ -467,7 +507,7 @@ mod tests {
                 }
                 let bytes = text.as_bytes();
                 let expected = is_json(bytes).then(|| has_breaks(bytes));
-                prop_assert_eq!(Checker::run(bytes), expected, "{}", text);
+                prop_assert_eq!(both(bytes)?, expected, "{}", text);
                 if text.is_ascii() {
                     prop_assert_eq!(check_tiny(bytes), expected, "{}", text);
                 }

@@ -5,10 +5,10 @@ use std::mem;
 use std::ops::Range;
 
 use memchr::{memchr, memchr2};
-use wide::u8x16;
 
 use super::Shape;
-use super::blocks::{self, BLOCK, Block, LANES, Strings, WIDE};
+use super::blocks::{self, BLOCK, Block, Strings};
+use crate::sys::vectors::{self, Machine, Portable, Work};
 
 /// Where a part is: `bytes[start..end]`. Inside a frame there is always a byte
 /// at `end`: a value is followed by a comma, a brace or white space, and the
@@ -59,7 +59,7 @@ pub struct ErrorParts {
 pub fn is_text(bytes: &[u8]) -> bool {
     // Most JSON is ASCII, and one look at it is enough. What follows the ASCII
     // does not begin inside of a character.
-    let rest = &bytes[plain_prefix::<BLOCK>(bytes)..];
+    let rest = &bytes[plain_prefix(Portable, bytes)..];
     is_short_and_plain(rest)
         || (memchr(0, rest).is_none() && simdutf8::basic::from_utf8(rest).is_ok())
 }
@@ -69,41 +69,32 @@ fn is_short_and_plain(bytes: &[u8]) -> bool {
     if bytes.len() >= BLOCK {
         return false;
     }
+    let is_plain = |part: &[u8; TINY]| Block::new(Portable, part).is_text();
     match bytes.last_chunk() {
-        Some(end) => is_plain_ascii(bytes.as_chunks().0.iter().chain([end])),
+        Some(end) => bytes.as_chunks().0.iter().chain([end]).all(is_plain),
         None => bytes.iter().all(|b| (1..0x80).contains(b)),
     }
 }
 
-/// How many bytes, in blocks of `N`, are ASCII without NUL.
-fn plain_prefix<const N: usize>(bytes: &[u8]) -> usize {
-    let (blocks, _) = bytes.as_chunks::<N>();
-    blocks.iter().take_while(|block| is_plain_ascii(block.as_chunks().0)).count() * N
-}
-
-/// Whether that is so for all of `parts`.
+/// How many bytes, in whole blocks, are ASCII without NUL.
 #[inline(always)]
-fn is_plain_ascii<'a>(parts: impl IntoIterator<Item = &'a [u8; TINY]>) -> bool {
-    let [mut all, mut low] = [u8x16::splat(0), u8x16::splat(0x7F)];
-    for part in parts {
-        let part = u8x16::new(*part);
-        (all, low) = (all | part, low.min(part));
-    }
-    // The bit mask of a vector is made of the highest bits of its bytes.
-    (all | low.simd_eq(u8x16::splat(0))).to_bitmask() == 0
+fn plain_prefix(machine: impl Machine<BLOCK>, bytes: &[u8]) -> usize {
+    let (blocks, _) = bytes.as_chunks();
+    blocks.iter().take_while(|block| Block::new(machine, block).is_text()).count() * BLOCK
 }
 
 /// As many bytes as a vector has, and up to which a plain loop is faster than
 /// anything that has to be set up.
-pub const TINY: usize = LANES;
+pub const TINY: usize = 16;
 
 /// Up to here an object or array is looked at one vector at a time: a small one
 /// needs no wide block.
 const NEAR: usize = 64;
 
 /// What does not fit into the cache is gone through in portions that do, so
-/// that all looks at it cost one way to the memory.
-pub const PORTION: usize = 32 * 1024;
+/// that all looks at it cost one way to the memory; and the next one is fetched
+/// meanwhile.
+pub const PORTION: usize = 4096;
 
 /// Whether the text can be a batch.
 pub fn is_array(bytes: &[u8]) -> bool {
@@ -207,39 +198,22 @@ pub fn string(bytes: &[u8], value: Span) -> Option<Name> {
 
 /// Whether a string is its own JSON form: nothing in it is special.
 pub fn is_plain(text: &[u8]) -> bool {
+    let is_plain = |part: &[u8; TINY]| Block::new(Portable, part).is_plain();
     match text.last_chunk() {
-        Some(end) => {
-            text.as_chunks().0.iter().chain([end]).all(|part| special(part).to_bitmask() == 0)
-        }
-        None => {
-            let mut padded = [b' '; TINY];
-            padded[..text.len()].copy_from_slice(text);
-            special(&padded).to_bitmask() == 0
-        }
+        Some(end) => text.as_chunks().0.iter().chain([end]).all(is_plain),
+        None => is_plain(blocks::first(text, &mut [0; TINY])),
     }
-}
-
-/// Where a quote, a backslash or a control character is.
-#[inline(always)]
-fn special(part: &[u8; TINY]) -> u8x16 {
-    let part = u8x16::new(*part);
-    part.simd_eq(u8x16::splat(b'"'))
-        | part.simd_eq(u8x16::splat(b'\\'))
-        | part.min(u8x16::splat(0x1F)).simd_eq(part)
 }
 
 /// How much of a string comes before a quote, a backslash or a control
 /// character; `None`: all of it, so it has no end.
 pub fn plain_length(text: &[u8]) -> Option<usize> {
-    let is_plain = |block: &&[u8; BLOCK]| {
-        let (parts, _) = block.as_chunks();
-        parts.iter().map(special).fold(u8x16::splat(0), |all, part| all | part).to_bitmask() == 0
-    };
-    let (blocks, _) = text.as_chunks();
+    let (blocks, _) = text.as_chunks::<BLOCK>();
+    let is_plain = |block: &&[u8; BLOCK]| Block::new(Portable, block).is_plain();
     let passed = blocks.iter().take_while(is_plain).count() * BLOCK;
-    let (parts, rest) = text[passed..].as_chunks();
+    let (parts, rest) = text[passed..].as_chunks::<TINY>();
     for (index, part) in parts.iter().enumerate() {
-        let special = special(part).to_bitmask();
+        let special = Block::new(Portable, part).specials();
         if special != 0 {
             return Some(passed + index * TINY + special.trailing_zeros() as usize);
         }
@@ -423,21 +397,22 @@ impl<'a> Scanner<'a> {
     fn is_nested(&self, start: usize, end: usize) -> bool {
         let length = end - start;
         // Vectors that end where it does begin before it.
-        let vectors = length.div_ceil(LANES);
-        let Some(from) = end.checked_sub(vectors * LANES) else { return false };
-        let (parts, _) = self.bytes[from..end].as_chunks();
+        let vectors = length.div_ceil(TINY);
+        let Some(from) = end.checked_sub(vectors * TINY) else { return false };
+        let (parts, _) = self.bytes[from..end].as_chunks::<TINY>();
         let (mut quotes, mut brackets, mut backslashes) = (0, 0, 0);
         for part in parts.iter().rev() {
-            let block = Block::new(&[*part]);
-            quotes = quotes << LANES | block.equal(b'"');
-            brackets = brackets << LANES | block.brackets();
-            backslashes = backslashes << LANES | block.equal(b'\\');
+            let block = Block::new(Portable, part);
+            quotes = quotes << TINY | block.equal(b'"');
+            brackets = brackets << TINY | block.brackets();
+            backslashes = backslashes << TINY | block.equal(b'\\');
         }
-        let before = vectors * LANES - length;
+        let before = vectors * TINY - length;
         if backslashes >> before != 0 {
             return false;
         }
-        let mut brackets = brackets >> before & !blocks::parity(quotes >> before);
+        let inside = Machine::<TINY>::parities(Portable, quotes >> before);
+        let mut brackets = brackets >> before & !inside;
         let text = &self.bytes[start..end];
         if brackets == 1 | 1 << (length - 1) {
             // One bit less and one more tells each bracket from its counterpart.
@@ -550,9 +525,10 @@ impl<'a> Scanner<'a> {
             return Some(Span { start, end: self.at });
         }
         let (mut strings, mut open) = Default::default();
-        let is_whole = self.close::<1>(start + NEAR, &mut strings, &mut open)?
-            || self.close::<WIDE>(usize::MAX, &mut strings, &mut open)?;
-        is_whole.then_some(Span { start, end: self.at })
+        if !self.close::<TINY>(Portable, start + NEAR, &mut strings, &mut open)? {
+            vectors::widest(Close { scanner: self, strings, open })?;
+        }
+        Some(Span { start, end: self.at })
     }
 
     /// The place behind the closing quote of the string whose content begins at
@@ -573,9 +549,8 @@ impl<'a> Scanner<'a> {
         let Some(near) = text.first_chunk() else {
             return Some(from + text.iter().position(|b| matches!(b, b'"' | b'\\'))?);
         };
-        let near = u8x16::new(*near);
-        let special = near.simd_eq(u8x16::splat(b'"')) | near.simd_eq(u8x16::splat(b'\\'));
-        match special.to_bitmask() {
+        let near = Block::new::<TINY>(Portable, near);
+        match near.equal(b'"') | near.equal(b'\\') {
             0 => self.far_quote_or_backslash(from + TINY),
             bits => Some(from + bits.trailing_zeros() as usize),
         }
@@ -584,7 +559,8 @@ impl<'a> Scanner<'a> {
     fn far_quote_or_backslash(&mut self, mut from: usize) -> Option<usize> {
         loop {
             let rest = self.bytes.get(from..).filter(|rest| !rest.is_empty())?;
-            let portion = &rest[..rest.len().min(PORTION)];
+            let (portion, behind) = rest.split_at(rest.len().min(PORTION));
+            vectors::prefetch(&behind[..behind.len().min(PORTION)]);
             if let Some(at) = memchr2(b'"', b'\\', portion) {
                 return Some(from + at);
             }
@@ -596,29 +572,33 @@ impl<'a> Scanner<'a> {
     /// Move on, in blocks, until the last of the `open` brackets is closed. Whether
     /// it was before `limit`; if not, the same can go on from there.
     #[inline(always)]
-    fn close<const VECTORS: usize>(
+    fn close<const SIZE: usize>(
         &mut self,
+        machine: impl Machine<SIZE>,
         limit: usize,
         strings: &mut Strings,
         open: &mut Brackets,
     ) -> Option<bool> {
-        let mut padded = [[0; LANES]; VECTORS];
+        let mut padded = [0; SIZE];
         let mut at = self.at;
         let mut next_look = at + PORTION;
         while at < limit {
             let rest = self.bytes.get(at..).filter(|rest| !rest.is_empty())?;
-            let text = blocks::first::<VECTORS>(rest, &mut padded);
-            let block = Block::new(text);
-            let mut brackets = block.brackets() & !strings.quoted(block).inside;
+            if SIZE == BLOCK {
+                vectors::prefetch(rest.get(PORTION..PORTION + 1).unwrap_or_default());
+            }
+            let text = blocks::first(rest, &mut padded);
+            let block = Block::new(machine, text);
+            let mut brackets = block.brackets() & !strings.quoted(machine, block).inside;
             while brackets != 0 {
                 let place = brackets.trailing_zeros() as usize;
-                if open.follow(text.as_flattened()[place])? {
+                if open.follow(text[place])? {
                     self.at = at + place + 1;
                     return Some(true);
                 }
                 brackets &= brackets - 1;
             }
-            at += VECTORS * LANES;
+            at += SIZE;
             if at >= next_look {
                 self.look_up_to(at);
                 next_look = at + PORTION;
@@ -633,7 +613,7 @@ impl<'a> Scanner<'a> {
     #[inline(never)]
     fn look_up_to(&mut self, end: usize) {
         let ahead = self.bytes.get(self.plain..end).unwrap_or_default();
-        self.plain += plain_prefix::<BLOCK>(ahead);
+        self.plain += vectors::widest(PlainPrefix(ahead));
     }
 
     /// The number, true, false or null ahead.
@@ -677,6 +657,36 @@ impl<'a> Scanner<'a> {
     fn at_end(&mut self) -> bool {
         self.blanks();
         self.at == self.bytes.len()
+    }
+}
+
+/// [`Scanner::close`] to the end.
+struct Close<'a, 'b> {
+    scanner: &'a mut Scanner<'b>,
+    strings: Strings,
+    open: Brackets,
+}
+
+impl Work for Close<'_, '_> {
+    /// `None`: it is not there.
+    type Output = Option<()>;
+
+    #[inline(always)]
+    fn run(self, machine: impl Machine<BLOCK>) -> Option<()> {
+        let Self { scanner, mut strings, mut open } = self;
+        scanner.close(machine, usize::MAX, &mut strings, &mut open)?.then_some(())
+    }
+}
+
+/// [`plain_prefix`].
+struct PlainPrefix<'a>(&'a [u8]);
+
+impl Work for PlainPrefix<'_> {
+    type Output = usize;
+
+    #[inline(always)]
+    fn run(self, machine: impl Machine<BLOCK>) -> usize {
+        plain_prefix(machine, self.0)
     }
 }
 
@@ -844,9 +854,10 @@ mod tests {
             for limit in [0, 16, 64, 65, 128] {
                 let mut scanner = Scanner::at_start(bytes);
                 let (mut strings, mut open) = Default::default();
-                let near = scanner.close::<1>(limit, &mut strings, &mut open);
-                let found = near
-                    .and_then(|near| Some(near || scanner.close::<WIDE>(usize::MAX, &mut strings, &mut open)?));
+                let near = scanner.close::<TINY>(Portable, limit, &mut strings, &mut open);
+                let found = near.and_then(|near| {
+                    Some(near || scanner.close::<BLOCK>(Portable, usize::MAX, &mut strings, &mut open)?)
+                });
                 proptest::prop_assert_eq!(found.map(|_| scanner.at), slow);
             }
             let start = Span { start: 0, end: slow.unwrap_or(0) };

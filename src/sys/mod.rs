@@ -1,5 +1,5 @@
 //! System calls, wrapped so that every wrapper is safe for any argument its
-//! types allow. The one place that knows the operating system.
+//! types allow. The one place that knows the operating system and the processor.
 
 pub mod channel;
 mod fd;
@@ -12,6 +12,7 @@ pub mod poller;
 #[cfg(feature = "websocket")]
 pub mod socket;
 pub mod spawn;
+pub mod vectors;
 #[path = "../guard/wire.rs"]
 pub mod wire;
 
