@@ -223,25 +223,6 @@ static inline int entries(const char *path) {
     }                                                                                         \
   } while (0)
 
-/* ThreadSanitizer takes each clone(2) for a fork, and stumbles over one that shares memory:
- * this is the C library's own. */
-#if defined(__has_feature)
-#if __has_feature(thread_sanitizer)
-#include <dlfcn.h>
-
-static int (*real_clone)(int (*)(void *), void *, int, void *, ...);
-
-__attribute__((constructor)) static void find_clone(void) {
-  *(void **)&real_clone = dlsym(RTLD_NEXT, "clone");
-}
-
-__attribute__((no_sanitize("thread"), visibility("default"))) int clone(
-    int (*run)(void *), void *stack, int flags, void *arg, ...) {
-  return real_clone(run, stack, flags, arg);
-}
-#endif
-#endif
-
 /* ---- the program */
 
 struct scenario {

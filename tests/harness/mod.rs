@@ -332,7 +332,9 @@ impl Program {
                 "detect_leaks={}:halt_on_error=1:allocator_may_return_null=1",
                 u8::from(leaks)
             );
-            command.env("ASAN_OPTIONS", &common).env("TSAN_OPTIONS", &common);
+            command.env("ASAN_OPTIONS", &common);
+            // It says nothing of an access that it has forgotten the stack of.
+            command.env("TSAN_OPTIONS", common + ":history_size=7");
         }
         if self.is_watched && under_valgrind() {
             timeout *= 10;
