@@ -16,6 +16,9 @@ use harness::{
 
 const SOON: Duration = Duration::from_secs(10);
 
+/// For what is large, or said at length, where a sanitizer watches.
+const LONG: Duration = Duration::from_secs(120);
+
 fn options(url: &str) -> Options {
     let mut options = Options::default();
     options.set_text(TextKey::Url, Some(url)).unwrap();
@@ -24,7 +27,7 @@ fn options(url: &str) -> Options {
 
 #[track_caller]
 fn open(options: &Options) -> Connection {
-    Connection::open(None, options, Some(SOON)).unwrap_or_else(|e| panic!("{:?} {e}", e.code()))
+    Connection::open(None, options, Some(LONG)).unwrap_or_else(|e| panic!("{:?} {e}", e.code()))
 }
 
 /// The error of a connection that must not come about.
@@ -38,7 +41,7 @@ fn refused(options: &Options) -> Error {
 
 #[track_caller]
 fn call(connection: &Connection, method: &str, params: &str) -> Event {
-    let event = connection.call(method, Some(params.as_bytes()), Some(SOON));
+    let event = connection.call(method, Some(params.as_bytes()), Some(LONG));
     let event = event.unwrap_or_else(|e| panic!("{method}: {:?} {e}", e.code()));
     event.outcome().unwrap_or_else(|e| panic!("{method}: {:?} {e}", e.code()));
     event
@@ -458,10 +461,10 @@ fn large_messages_go_in_fragments_and_others_do_not() {
 fn a_large_answer_comes_if_it_may() {
     let (_server, url) = misbehave_ws(&["upgrade", "request", "big:150000000"]);
     let mut options = options(&url);
-    let event = open(&options).call("a", None, Some(SOON)).unwrap();
+    let event = open(&options).call("a", None, Some(LONG)).unwrap();
     assert_eq!(event.status(), Some(Err(Code::Closed)));
     options.set_int(IntKey::MaxMessage, 200_000_000).unwrap();
-    let event = open(&options).call("a", None, Some(Duration::from_secs(60))).unwrap();
+    let event = open(&options).call("a", None, Some(LONG)).unwrap();
     assert_eq!(event.text(TextField::Json).unwrap().bytes().len(), 150_000_002);
 }
 
@@ -555,7 +558,7 @@ fn what_was_sent_before_close_arrives() {
         for _ in 0..5 {
             connection.notify("a", Some(params.as_bytes())).unwrap();
         }
-        let last = connection.call("a", Some(b"[5]"), Some(SOON)).unwrap();
+        let last = connection.call("a", Some(b"[5]"), Some(LONG)).unwrap();
         assert_eq!(text(&last, TextField::Json), "[5]");
         connection.close(Some(SOON)).unwrap();
     }
