@@ -167,7 +167,7 @@ mod x86 {
 
     impl Avx2 {
         /// Whether this is one.
-        #[inline(always)]
+        #[inline(never)]
         pub fn here() -> Option<Self> {
             let is_it = is_x86_feature_detected!("avx2")
                 && is_x86_feature_detected!("bmi1")
