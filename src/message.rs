@@ -53,7 +53,11 @@ impl Held {
         if bytes.len() <= spare::SMALL {
             return Self::small(&bytes, shape);
         }
-        Self(Some(Box::new(Message { bytes: Bytes::Large(bytes.into_owned()), shape })))
+        Self::large(bytes.into_owned(), shape)
+    }
+
+    fn large(bytes: Vec<u8>, shape: Shape) -> Self {
+        Self(Some(Box::new(Message { bytes: Bytes::Large(bytes), shape })))
     }
 
     #[inline(always)]
@@ -219,10 +223,11 @@ fn batch(bytes: Cow<'_, [u8]>) -> Parsed {
     }
 }
 
-/// One message of what is text, or its bytes when it is none.
+/// One message of what is text, or its bytes when it is none. Batches are rare, so
+/// a small one may cost an allocation here.
 fn frame(bytes: &[u8]) -> Result<Frame, Vec<u8>> {
     match Shape::find(bytes) {
-        Some((shape, _)) => Ok(Frame(Held::new(bytes.into(), shape))),
+        Some((shape, _)) => Ok(Frame(Held::large(bytes.to_vec(), shape))),
         None => Err(bytes.to_vec()),
     }
 }
