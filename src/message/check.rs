@@ -18,6 +18,7 @@ pub struct Json<'a> {
 
 impl<'a> Json<'a> {
     /// Check the params of a request or notification: an array or an object.
+    #[inline]
     pub fn params(text: &'a [u8]) -> Result<Self> {
         let json = Self::value(text, "params")?;
         if let [b'[' | b'{', ..] = text {
@@ -30,6 +31,7 @@ impl<'a> Json<'a> {
     }
 
     /// Check any value, the `what` of a message.
+    #[inline]
     pub fn value(text: &'a [u8], what: &str) -> Result<Self> {
         let has_breaks = if text.len() < TINY { check_tiny(text) } else { check(text) };
         match has_breaks {

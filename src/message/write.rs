@@ -131,7 +131,7 @@ impl<'a> Outgoing<'a> {
             Protocol::Lsp => ("$/cancelRequest", "id"),
         };
         let mut text = Text::new(Vec::new(), protocol);
-        text.raw(r#""method":"#).quoted(method).raw(r#","params":{""#).raw(member);
+        text.raw(r#""method":""#).raw(method).raw(r#"","params":{""#).raw(member);
         text.raw(r#"":"#).integer(id).raw("}");
         Some(text.end(ONE))
     }
@@ -215,10 +215,16 @@ impl Text {
         self.raw(itoa::Buffer::new().format(number))
     }
 
+    #[inline]
     fn quoted(&mut self, text: &str) -> &mut Self {
         if scan::is_plain(text.as_bytes()) {
             return self.raw("\"").raw(text).raw("\"");
         }
+        self.escaped(text)
+    }
+
+    #[cold]
+    fn escaped(&mut self, text: &str) -> &mut Self {
         // Writing a string into memory cannot fail.
         let _ = serde_json::to_writer(&mut self.bytes, text);
         self
