@@ -35,7 +35,14 @@ pub(crate) enum Outcome {
     Result(Payload),
     Refused(Payload),
     // Rare, so that the others are small: they go through many hands.
-    Failed(Box<(Code, Text)>),
+    Failed(Box<Failure>),
+}
+
+/// Why a call has no answer.
+#[derive(Debug)]
+pub(crate) struct Failure {
+    pub code: Code,
+    pub text: Text,
 }
 
 /// How a connection ended.
@@ -122,7 +129,8 @@ impl Event {
 
     /// The response that ends `call` because of `error`.
     pub(crate) fn failed(error: &Error) -> Outcome {
-        Outcome::Failed(Box::new((error.code(), Text::new(error.text().as_bytes()))))
+        let text = Text::new(error.text().as_bytes());
+        Outcome::Failed(Box::new(Failure { code: error.code(), text }))
     }
 }
 

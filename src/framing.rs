@@ -119,9 +119,10 @@ impl Decoder {
 
     fn grow(&mut self) -> std::result::Result<(), TryReserveError> {
         let least = self.buffer.capacity() * 2;
-        let spare = [least.max(self.usual + CHUNK), least]
-            .into_iter()
-            .find_map(|least| spare::large(least..=usize::MAX));
+        // A message that has filled a buffer is large, and most likely as the last
+        // one was. Before that, most are small.
+        let likely = if self.held() < CHUNK / 2 { least } else { least.max(self.usual + CHUNK) };
+        let spare = [likely, least].into_iter().find_map(|least| spare::large(least..=usize::MAX));
         if let Some(mut larger) = spare {
             larger.extend_from_slice(&self.buffer);
             spare::keep(std::mem::replace(&mut self.buffer, larger));
@@ -412,6 +413,27 @@ mod tests {
         match piece {
             Piece::Message(bytes) => Piece::Message(bytes.into_owned().into()),
             Piece::Noise(bytes) => Piece::Noise(bytes.into_owned().into()),
+        }
+    }
+
+    /// Its buffer is for the next large message, which may be another connection's.
+    #[test]
+    fn after_a_large_message_small_ones_need_no_large_buffer() {
+        spare::watch_by(|| {});
+        let mut decoder = Decoder::new(Framing::Lines, usize::MAX);
+        let large = [vec![b'x'; 2 * spare::MIN], b"\n".to_vec()].concat();
+        for portion in large.chunks(CHUNK / 2) {
+            decoder.room().unwrap().extend_from_slice(portion);
+        }
+        let Ok(Some(Piece::Message(Cow::Owned(whole)))) = decoder.next_piece() else {
+            panic!("not handed over");
+        };
+        spare::keep(whole);
+        for _ in 0..3 {
+            let room = decoder.room().unwrap();
+            assert!(room.capacity() <= 2 * CHUNK, "{}", room.capacity());
+            room.extend_from_slice(b"{}\n");
+            assert!(decoder.next_piece().unwrap().is_some());
         }
     }
 

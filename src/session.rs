@@ -182,7 +182,7 @@ mod tests {
                     }
                 }
                 prop_assert_eq!(session.len(), begun.len() - ended.len());
-                prop_assert_eq!(session.is_empty(), session.len() == 0);
+                prop_assert_eq!(session.is_empty(), begun.len() == ended.len());
                 prop_assert!(!matches!(session.calls.front(), Some((_, None))));
             }
             prop_assert!(begun.iter().enumerate().all(|(n, id)| id.get() == n as i64 + 1));

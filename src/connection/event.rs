@@ -114,7 +114,7 @@ impl Event {
         match &self.inner.body {
             Body::Response { outcome: Outcome::Result(_), .. } => Some(Ok(())),
             Body::Response { outcome: Outcome::Refused(_), .. } => Some(Err(Code::Rpc)),
-            Body::Response { outcome: Outcome::Failed(failure), .. } => Some(Err(failure.0)),
+            Body::Response { outcome: Outcome::Failed(failure), .. } => Some(Err(failure.code)),
             Body::Closed(closed) => Some(closed.status.map_or(Ok(()), Err)),
             _ => None,
         }
@@ -236,7 +236,7 @@ fn outcome_text(outcome: &Outcome, field: TextField) -> Option<Terminated<'_>> {
     match (outcome, field) {
         (Outcome::Result(payload) | Outcome::Refused(payload), TextField::Json) => payload.json(),
         (Outcome::Refused(payload), TextField::Text) => payload.error_message(),
-        (Outcome::Failed(failure), TextField::Text) => Some(failure.1.terminated()),
+        (Outcome::Failed(failure), TextField::Text) => Some(failure.text.terminated()),
         _ => None,
     }
 }

@@ -59,7 +59,8 @@ pub(super) struct Reading<I, B> {
     was_led: bool,
 }
 
-/// Which bell it is, for who does not keep it.
+/// Which bell it is, for who does not keep it. The next bell at its address may
+/// have the same: then a thread looks for nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct BellId(usize);
 
@@ -353,10 +354,12 @@ mod model {
         owner: usize,
     }
 
-    /// Reads one answer at a time, and keeps it for a while before it takes it in.
     struct Input {
         world: std::sync::Weak<World>,
+        /// Answers that were read.
         held: Vec<usize>,
+        /// One that is to be received by who has the right to read.
+        batch: Option<usize>,
         is_armed: bool,
     }
 
@@ -366,7 +369,12 @@ mod model {
                 let bell = |owner| Arc::new(Bell { world: world.clone(), owner });
                 let mut reading = Reading::none();
                 reading.is_exported = is_exported;
-                reading.begin(Input { world: world.clone(), held: Vec::new(), is_armed: false });
+                reading.begin(Input {
+                    world: world.clone(),
+                    held: Vec::new(),
+                    batch: None,
+                    is_armed: false,
+                });
                 let bells = (0..CALLERS).map(bell).collect();
                 Self {
                     kernel: Mutex::default(),
@@ -398,19 +406,18 @@ mod model {
             result
         }
 
-        /// Read one answer, or take in one that was read. Whether there was one.
+        /// Read two answers at most, if none is left, and prepare one of them.
+        /// Whether there was one.
         fn read(&self, input: &mut Input) -> bool {
-            if let Some(answer) = input.held.pop() {
-                self.state(|state| {
-                    state.answers.insert(answer);
-                    let bell = Arc::clone(&state.bells[answer]);
-                    state.reading.wake(BellId::of(&bell));
+            if input.held.is_empty() {
+                let arrived = self.kernel(|kernel| {
+                    let portion = kernel.pipe.len().min(2);
+                    kernel.pipe.drain(..portion).collect::<Vec<_>>()
                 });
-                return true;
+                input.held.extend(arrived);
             }
-            let arrived = self.kernel(|kernel| kernel.pipe.pop_front());
-            input.held.extend(arrived);
-            arrived.is_some()
+            input.batch = input.held.pop();
+            input.batch.is_some()
         }
 
         /// As `Shared::wait_for` does it.
@@ -422,6 +429,7 @@ mod model {
                     if std::mem::take(&mut is_asleep) {
                         state.reading.wakes_up(&bell);
                     }
+                    lead.iter_mut().for_each(|input| state.receive(input));
                     let gives_up = is_impatient && shuttle::rand::thread_rng().gen_bool(0.3);
                     if state.answers.remove(&caller) || gives_up {
                         lead.take().into_iter().for_each(|input| state.reading.put_back(input));
@@ -487,6 +495,7 @@ mod model {
                 if let Some(mut input) = input {
                     let found = self.read(&mut input);
                     self.state(|state| {
+                        state.receive(&mut input);
                         self.kick_if(state.reading.put_back_for_runtime(input, found, true));
                     });
                 }
@@ -495,6 +504,14 @@ mod model {
 
         fn is_something_unread(&self, kernel: &Kernel) -> bool {
             !kernel.pipe.is_empty()
+        }
+    }
+
+    impl State {
+        fn receive(&mut self, input: &mut Input) {
+            let Some(answer) = input.batch.take() else { return };
+            self.answers.insert(answer);
+            self.reading.wake(BellId::of(&self.bells[answer]));
         }
     }
 
@@ -511,7 +528,8 @@ mod model {
         }
 
         fn rest(&mut self) {
-            assert!(self.held.is_empty(), "what was read and not taken in would be lost");
+            let is_empty = self.held.is_empty() && self.batch.is_none();
+            assert!(is_empty, "what was read and not taken in would be lost");
         }
 
         fn is_armed(&self) -> bool {

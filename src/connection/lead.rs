@@ -27,11 +27,11 @@ use crate::transport::stdio::Filled;
 pub(super) struct Input {
     pub reader: Reader,
     pub interest: Registration,
-    /// What was parsed and is about to be taken in, by who has the right to read.
+    /// What was parsed and is about to be received, by who has the right to read.
     batch: Vec<Parsed>,
 }
 
-/// So many messages are taken in at once: the state is locked once for all. The
+/// So many messages are received at once: the state is locked once for all. The
 /// rest can wait: there may be enough now for the thread that reads, and it
 /// stays in the cache.
 const BATCH: usize = 64;
@@ -199,7 +199,7 @@ impl Spin {
 pub(super) struct Lead<'a> {
     shared: &'a Shared,
     input: Option<Box<Input>>,
-    /// What there is room for: at least as much when it is taken in.
+    /// What there is room for: at least as much when it is received.
     room: Room,
     /// Whether nobody else waited when it was taken.
     is_alone: bool,
@@ -220,8 +220,8 @@ impl<'a> Lead<'a> {
         }
     }
 
-    /// Take in what was read.
-    fn take_in(&mut self, state: &mut State) {
+    /// Let the state receive what was read.
+    fn receive(&mut self, state: &mut State) {
         let Some(input) = &mut self.input else { return };
         if let Some(last) = input.batch.pop() {
             // Mostly there is one.
@@ -235,7 +235,7 @@ impl<'a> Lead<'a> {
 
     /// Put the right to read back, and pass it on.
     pub fn put_back(&mut self, state: &mut State) {
-        self.take_in(state);
+        self.receive(state);
         if let Some(input) = self.input.take() {
             state.reading.put_back(input);
         }
@@ -247,7 +247,7 @@ impl<'a> Lead<'a> {
         self.input.is_some()
     }
 
-    /// Read what is there, one portion at most. It is to be taken in.
+    /// Read what is there, one portion at most. It is still to be received.
     pub fn read(&mut self) -> Filled {
         self.read_by(Input::read)
     }
@@ -297,7 +297,7 @@ impl<'a> Lead<'a> {
     fn end(&mut self, end: StreamEnd) -> Filled {
         let shared = self.shared;
         // What came before it counts.
-        shared.update(|state| self.take_in(state));
+        shared.update(|state| self.receive(state));
         self.input = None;
         shared.reading_ended(end);
         Filled::End
@@ -346,7 +346,7 @@ impl Shared {
                 if std::mem::take(&mut is_asleep) {
                     state.wakes_up(sleeper);
                 }
-                lead.take_in(state);
+                lead.receive(state);
                 let until = match look(state, is_late) {
                     Look::Found(found) => {
                         lead.put_back(state);
@@ -461,7 +461,7 @@ impl Shared {
         self.driver.notify_one();
     }
 
-    /// Read one portion if it is the runtime's turn, and take in all of it.
+    /// Read one portion if it is the runtime's turn, and receive all of it.
     pub fn read_for_runtime(&self) {
         let mut lead = Lead::none(self);
         self.update(|state| {
@@ -471,7 +471,7 @@ impl Shared {
         let mut filled = lead.read();
         let found_some = filled != Filled::Nothing;
         while let Filled::Some(_) = filled {
-            self.update(|state| lead.take_in(state));
+            self.update(|state| lead.receive(state));
             filled = lead.read_by(Input::read_held);
         }
         self.update(|state| {

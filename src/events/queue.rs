@@ -106,10 +106,11 @@ impl Queue {
     }
 
     /// Add what arrived.
-    // Inlined, as the next one: what arrived is written once, into its place.
+    // Inlined, with `append`: what arrived is written once, into its place.
     #[inline(always)]
     pub(crate) fn push(&mut self, body: Body) {
-        if let (Body::Response { call, .. }, seq) = (&body, self.next())
+        let seq = self.next();
+        if let Body::Response { call, .. } = &body
             && let Some(responses) = &mut self.responses
         {
             responses.insert(*call, seq);
@@ -252,7 +253,7 @@ impl Queue {
 
 #[cfg(test)]
 mod tests {
-    use super::super::Outcome;
+    use super::super::{Failure, Outcome};
     use super::*;
     use crate::error::Code;
     use proptest::prelude::*;
@@ -266,7 +267,8 @@ mod tests {
     }
 
     fn response(id: i64) -> Body {
-        let outcome = Outcome::Failed(Box::new((Code::Closed, Text::new(b""))));
+        let outcome =
+            Outcome::Failed(Box::new(Failure { code: Code::Closed, text: Text::new(b"") }));
         Body::Response { call: CallId::new(id).unwrap(), tag: 0, outcome }
     }
 

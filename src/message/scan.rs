@@ -396,7 +396,8 @@ impl<'a> Scanner<'a> {
     /// for one without the head of a message before it.
     fn is_nested(&self, start: usize, end: usize) -> bool {
         let length = end - start;
-        // Vectors that end where it does begin before it.
+        // The first of the vectors that end with the text begins before it: the
+        // bits of what is there are shifted away.
         let vectors = length.div_ceil(TINY);
         let Some(from) = end.checked_sub(vectors * TINY) else { return false };
         let (parts, _) = self.bytes[from..end].as_chunks::<TINY>();
@@ -415,7 +416,7 @@ impl<'a> Scanner<'a> {
         let mut brackets = brackets >> before & !inside;
         let text = &self.bytes[start..end];
         if brackets == 1 | 1 << (length - 1) {
-            // One bit less and one more tells each bracket from its counterpart.
+            // ] is [ and 2, and } is { and 2.
             return text[length - 1] == text[0] + 2;
         }
         let mut open = Brackets::default();
@@ -880,6 +881,32 @@ mod tests {
             let bytes = parts.concat();
             let expected = std::str::from_utf8(&bytes).is_ok() && !bytes.contains(&0);
             proptest::prop_assert_eq!(is_text(&bytes), expected);
+        }
+    }
+
+    /// The short way to see a message and the long one must say the same, and
+    /// the short one must be taken.
+    #[test]
+    fn usual_messages_are_seen_as_others_are() {
+        const ALPHABET: &[u8] = b"{}[]\"\\,1:";
+        const LENGTH_MAX: u32 = 5;
+        let letter =
+            |n: usize, place: u32| ALPHABET[n / ALPHABET.len().pow(place) % ALPHABET.len()];
+        let values = (0..=LENGTH_MAX).flat_map(|length| {
+            let word = move |n| (0..length).map(|place| letter(n, place)).collect::<Vec<_>>();
+            (0..ALPHABET.len().pow(length)).map(word)
+        });
+        for value in values {
+            for head in [&br#"{"id":1,"result":"#[..], br#"{"method":"m","params":"#] {
+                let text = [head, &value, b"}"].concat();
+                let slow = object(&text).and_then(|members| Shape::of(&text, &members));
+                let found = usual(&text);
+                assert!(found.is_none() || found == slow, "{:?}", text.escape_ascii());
+                let mut scanner = Scanner { bytes: &text, at: head.len(), plain: 0 };
+                let is_value = scanner.value().is_some_and(|span| span.end == text.len() - 1);
+                let has_escape = value.contains(&b'\\');
+                assert!(found.is_some() || !is_value || has_escape, "{:?}", text.escape_ascii());
+            }
         }
     }
 

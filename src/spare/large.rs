@@ -68,7 +68,7 @@ fn locked<T>(work: impl FnOnce(&mut Spare) -> T) -> T {
     work(&mut lock())
 }
 
-// Once: it is never of interest how long this takes.
+// Not inlined, to be there once: it is rare.
 #[inline(never)]
 fn lock() -> MutexGuard<'static, Spare> {
     SPARE.lock().unwrap_or_else(PoisonError::into_inner)

@@ -16,7 +16,7 @@ use crate::trace::Trace;
 /// What a read found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Filled {
-    /// Some bytes.
+    /// So many bytes; or messages, of what had been read before.
     Some(usize),
     /// Nothing yet.
     Nothing,
