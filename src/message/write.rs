@@ -302,8 +302,8 @@ impl Text {
     }
 }
 
-/// As long as a header can be.
-const HEADER_MAX: usize = "Content-Length: 18446744073709551615\r\n\r\n".len();
+/// As long as a header can be: a length has at most 20 digits.
+const HEADER_MAX: usize = "Content-Length: ".len() + 20 + "\r\n\r\n".len();
 
 /// In JSON, CR and LF can only stand between tokens.
 fn one_line(json: &[u8]) -> Vec<u8> {
