@@ -21,9 +21,6 @@ impl<'a> Json<'a> {
     #[inline]
     pub fn params(text: &'a [u8]) -> Result<Self> {
         let json = Self::value(text, "params")?;
-        if let [b'[' | b'{', ..] = text {
-            return Ok(json);
-        }
         match text.trim_ascii_start().first() {
             Some(b'[' | b'{') => Ok(json),
             _ => Err(Error::new(Code::Invalid, "params must be a JSON array or object")),
