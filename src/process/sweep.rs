@@ -63,10 +63,10 @@ impl Sweep {
     fn scan(&self) -> Scan {
         let mut scan = Scan::default();
         let own = std::process::id();
-        let processes = fs::read_dir("/proc").into_iter().flatten().flatten();
-        let pids = processes.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
-        for pid in pids.filter(|pid: &u32| *pid != own) {
-            match self.kill_if_marked(pid) {
+        let Ok(processes) = fs::read_dir("/proc") else { return scan };
+        for process in processes {
+            let pid = process.ok().and_then(|entry| entry.file_name().to_str()?.parse().ok());
+            match pid.filter(|pid| *pid != own).and_then(|pid| self.kill_if_marked(pid)) {
                 Some(Ok(())) => scan.killed += 1,
                 Some(Err(e)) if e.raw_os_error() == Some(libc::EPERM) => scan.refused += 1,
                 _ => {}

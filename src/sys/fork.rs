@@ -61,8 +61,9 @@ pub fn own_watchers_of(watched: RawFd) {
 /// Each epoll instance of this process, with what it watches: the `tfd:` lines
 /// of proc_pid_fdinfo(5).
 fn epoll_instances() -> Vec<(RawFd, Vec<RawFd>)> {
-    let entries = std::fs::read_dir("/proc/self/fdinfo").into_iter().flatten().flatten();
-    let instance = |entry: std::fs::DirEntry| {
+    let Ok(entries) = std::fs::read_dir("/proc/self/fdinfo") else { return Vec::new() };
+    let instance = |entry: std::io::Result<std::fs::DirEntry>| {
+        let entry = entry.ok()?;
         let fd = entry.file_name().to_str()?.parse().ok()?;
         let text = std::fs::read_to_string(entry.path()).ok()?;
         let target =
