@@ -47,7 +47,11 @@ pub enum Code {
 /// The sentence never holds argv, environment values, headers, tokens,
 /// payloads, or a URL's user info, path or query.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Error {
+pub struct Error(Box<Parts>);
+
+// Behind one pointer: nearly every function can fail, and nearly none does.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Parts {
     code: Code,
     text: Cow<'static, str>,
     os: i32,
@@ -60,34 +64,40 @@ impl Error {
     /// An error with no system call behind it.
     #[doc(hidden)]
     pub fn new(code: Code, text: impl Into<Cow<'static, str>>) -> Self {
-        Self { code, text: text.into(), os: 0 }
+        Self::of(code, text.into(), 0)
+    }
+
+    #[cold]
+    fn of(code: Code, text: Cow<'static, str>, os: i32) -> Self {
+        Self(Box::new(Parts { code, text, os }))
     }
 
     /// An error caused by a system call: `what` failed, and why.
     #[doc(hidden)]
     pub fn os(code: Code, what: impl fmt::Display, source: &io::Error) -> Self {
         let os = source.raw_os_error().unwrap_or(0);
-        Self { code, text: format!("{what}: {}", reason(source)).into(), os }
+        Self::of(code, format!("{what}: {}", reason(source)).into(), os)
     }
 
     /// The same with the `errno` behind it, whose name is in the text already.
-    pub(crate) fn caused_by(self, os: i32) -> Self {
-        Self { os, ..self }
+    pub(crate) fn caused_by(mut self, os: i32) -> Self {
+        self.0.os = os;
+        self
     }
 
     /// What the caller can do about it.
     pub fn code(&self) -> Code {
-        self.code
+        self.0.code
     }
 
     /// The sentence for the person.
     pub fn text(&self) -> &str {
-        &self.text
+        &self.0.text
     }
 
     /// The `errno` behind it, or 0.
     pub fn os_error(&self) -> i32 {
-        self.os
+        self.0.os
     }
 }
 
@@ -101,7 +111,7 @@ fn reason(source: &io::Error) -> String {
 
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.text)
+        f.write_str(&self.0.text)
     }
 }
 

@@ -1,36 +1,45 @@
 //! What arrived, and the queue where it waits. Bounded; nothing in it is lost
 //! but lines of stderr, and those are counted.
 
+mod event;
 mod queue;
 
+pub use event::{Arrival, Event, IntField, Kind, TextField};
 pub use queue::{Limits, Queue, Room};
 
-use crate::error::{Code, Error};
-use crate::message::{Payload, Terminated};
+use crate::error::{Code, Error, Result};
+use crate::message::{Outgoing, Payload, Protocol, Terminated};
 use crate::process::Teardown;
 use crate::session::CallId;
 
-/// One thing that arrived.
-#[derive(Debug)]
-pub struct Event {
-    pub(crate) seq: i64,
-    pub(crate) body: Body,
-}
-
-/// What it is. Each kind holds what only it has.
-#[derive(Debug)]
+/// What an event is. Each kind holds what only it has.
 pub(crate) enum Body {
     Open,
     Response { call: CallId, tag: i64, outcome: Outcome },
     Notification(Payload),
-    Request(Payload),
+    Request(Request),
     Stderr { line: Text, dropped: u64 },
     Noise(Text),
     Closed(Box<Closed>),
 }
 
+/// What the peer wants an answer to.
+pub(crate) struct Request {
+    pub payload: Payload,
+    /// Who answers it; `None` until the host has it.
+    pub responder: Option<Box<dyn Responder>>,
+}
+
+/// Answers one request, once. Dropped before that, it refuses it.
+pub(crate) trait Responder: Send + Sync {
+    /// Send the `message` that is made for the request's id.
+    ///
+    /// `State`: already answered. `TooBig`, `Full`, `Closed`, `NoMemory`: not
+    /// answered; it may be tried again.
+    fn answer<'a>(&self, message: &dyn Fn(Protocol, &str) -> Outgoing<'a>) -> Result<()>;
+}
+
 /// How a call ended.
-#[derive(Debug)]
 pub(crate) enum Outcome {
     Result(Payload),
     Refused(Payload),
@@ -39,7 +48,6 @@ pub(crate) enum Outcome {
 }
 
 /// Why a call has no answer.
-#[derive(Debug)]
 pub(crate) struct Failure {
     pub code: Code,
     pub text: Text,
@@ -108,29 +116,11 @@ impl Default for Text {
     }
 }
 
-impl Event {
-    /// What it counts against the limit in bytes.
-    pub(crate) fn size(&self) -> usize {
-        match &self.body {
-            Body::Open | Body::Closed(_) | Body::Response { .. } => 0,
-            Body::Notification(payload) | Body::Request(payload) => payload.size(),
-            Body::Stderr { line, .. } => line.size(),
-            Body::Noise(text) => text.size(),
-        }
-    }
-
-    /// The call that it is the response of.
-    fn response_of(&self) -> Option<CallId> {
-        match self.body {
-            Body::Response { call, .. } => Some(call),
-            _ => None,
-        }
-    }
-
-    /// The response that ends `call` because of `error`.
-    pub(crate) fn failed(error: &Error) -> Outcome {
+impl Outcome {
+    /// Of a call that ends because of `error`.
+    pub(crate) fn failed(error: &Error) -> Self {
         let text = Text::new(error.text().as_bytes());
-        Outcome::Failed(Box::new(Failure { code: error.code(), text }))
+        Self::Failed(Box::new(Failure { code: error.code(), text }))
     }
 }
 

@@ -180,22 +180,37 @@ impl<'a> Terminated<'a> {
     }
 }
 
-/// What a piece of the stream holds.
+/// What a piece of the stream holds. No more than a pointer, so that it goes from
+/// hand to hand in registers.
 #[derive(Debug)]
 pub enum Parsed {
     /// One message.
     One(Frame),
-    /// A batch: its messages, and what in it is none.
-    Batch(Vec<Result<Frame, Vec<u8>>>),
+    /// Several.
+    Batch(Box<Batch>),
     /// Not JSON-RPC.
-    Noise(Vec<u8>),
+    Noise(Box<Noise>),
+}
+
+/// The messages of a batch, and what in it is none.
+#[derive(Debug)]
+pub struct Batch(pub Vec<Result<Frame, Vec<u8>>>);
+
+/// Bytes that are no message.
+#[derive(Debug)]
+pub struct Noise(pub Vec<u8>);
+
+impl From<Vec<u8>> for Parsed {
+    fn from(noise: Vec<u8>) -> Self {
+        Self::Noise(Box::new(Noise(noise)))
+    }
 }
 
 impl From<Piece<'_>> for Parsed {
     fn from(piece: Piece<'_>) -> Self {
         match piece {
             Piece::Message(bytes) => parse(bytes),
-            Piece::Noise(bytes) => Self::Noise(bytes.into_owned()),
+            Piece::Noise(bytes) => bytes.into_owned().into(),
         }
     }
 }
@@ -207,7 +222,7 @@ pub fn parse(bytes: Cow<'_, [u8]>) -> Parsed {
             Parsed::One(Frame(Held::new(bytes, shape)))
         }
         None if scan::is_array(&bytes) && scan::is_text(&bytes) => batch(bytes),
-        _ => Parsed::Noise(bytes.into_owned()),
+        _ => bytes.into_owned().into(),
     }
 }
 
@@ -217,9 +232,9 @@ fn batch(bytes: Cow<'_, [u8]>) -> Parsed {
     let parts: Vec<_> = spans.iter().map(|span| frame(&bytes[span.range()])).collect();
     // An array without any message in it is no batch.
     if parts.iter().any(Result::is_ok) {
-        Parsed::Batch(parts)
+        Parsed::Batch(Box::new(Batch(parts)))
     } else {
-        Parsed::Noise(bytes.into_owned())
+        bytes.into_owned().into()
     }
 }
 
@@ -403,7 +418,7 @@ mod tests {
     }
 
     fn is_noise(text: &str) -> bool {
-        matches!(parse(text.as_bytes().into()), Parsed::Noise(bytes) if bytes == text.as_bytes())
+        matches!(parse(text.as_bytes().into()), Parsed::Noise(noise) if noise.0 == text.as_bytes())
     }
 
     fn show(part: Option<Terminated<'_>>) -> Option<&str> {
@@ -525,12 +540,12 @@ mod tests {
 
     #[test]
     fn a_batch_is_taken_apart() {
-        let Parsed::Batch(parts) = parse(br#" [{"id":1,"result":2},3,{"method":"m"}] "#[..].into())
+        let Parsed::Batch(batch) = parse(br#" [{"id":1,"result":2},3,{"method":"m"}] "#[..].into())
         else {
             panic!()
         };
         let kinds: Vec<_> =
-            parts.iter().map(|part| part.as_ref().map(Frame::kind).map_err(|b| &b[..])).collect();
+            batch.0.iter().map(|part| part.as_ref().map(Frame::kind).map_err(|b| &b[..])).collect();
         assert_eq!(kinds, [Ok(Kind::Result(Some(1))), Err(&b"3"[..]), Ok(Kind::Notification)]);
     }
 
@@ -564,8 +579,8 @@ mod tests {
             let text = tokens.concat();
             match parse(text.as_bytes().into()) {
                 Parsed::One(frame) => { frame.open().json(); }
-                Parsed::Batch(parts) => parts.into_iter().flatten().for_each(|f| { f.open(); }),
-                Parsed::Noise(bytes) => prop_assert_eq!(bytes, text.into_bytes()),
+                Parsed::Batch(batch) => batch.0.into_iter().flatten().for_each(|f| { f.open(); }),
+                Parsed::Noise(noise) => prop_assert_eq!(noise.0, text.into_bytes()),
             }
         }
 

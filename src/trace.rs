@@ -145,10 +145,10 @@ impl Log {
         };
         match parsed {
             Parsed::One(frame) => self.frame(frame),
-            Parsed::Noise(bytes) => self.noise(bytes.len()),
-            Parsed::Batch(parts) => {
-                self.line(&format!("<- batch of {}:", parts.len()));
-                for part in parts {
+            Parsed::Noise(noise) => self.noise(noise.0.len()),
+            Parsed::Batch(batch) => {
+                self.line(&format!("<- batch of {}:", batch.0.len()));
+                for part in batch.0 {
                     match part {
                         Ok(frame) => self.frame(frame),
                         Err(bytes) => self.noise(bytes.len()),

@@ -6,7 +6,7 @@ use std::fs;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use leash::connection::{Connection, Event, IntField, Kind, TextField};
+use leash::connection::{Arrival, Connection, Event, IntField, Kind, TextField};
 use leash::error::{Code, Error};
 use leash::options::{IntKey, ListKey, Options, TextKey};
 
@@ -40,7 +40,7 @@ fn refused(options: &Options) -> Error {
 }
 
 #[track_caller]
-fn call(connection: &Connection, method: &str, params: &str) -> Event {
+fn call(connection: &Connection, method: &str, params: &str) -> Arrival {
     let event = connection.call(method, Some(params.as_bytes()), Some(LONG));
     let event = event.unwrap_or_else(|e| panic!("{method}: {:?} {e}", e.code()));
     event.outcome().unwrap_or_else(|e| panic!("{method}: {:?} {e}", e.code()));
@@ -54,7 +54,7 @@ fn text(event: &Event, field: TextField) -> String {
 
 /// The next event of that kind; others are passed over.
 #[track_caller]
-fn next(connection: &Connection, kind: Kind) -> Event {
+fn next(connection: &Connection, kind: Kind) -> Arrival {
     loop {
         let event = connection.poll(Some(SOON)).unwrap().expect("it comes soon");
         if event.kind() == kind {

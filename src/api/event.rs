@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::connection::{self, IntField, TextField};
+use crate::connection::{Arrival, IntField, TextField};
 use crate::error::{Code, Error, Result};
 use crate::events::Body;
 use crate::process::Teardown;
@@ -50,17 +50,17 @@ pub enum CallError {
 }
 
 /// The result of a call, as the server wrote it.
-pub struct Json(connection::Event);
+pub struct Json(Arrival);
 
 /// A JSON-RPC error that the server answered.
-pub struct Refusal(Box<connection::Event>);
+pub struct Refusal(Arrival);
 
 /// Something that the server tells.
-pub struct Notification(connection::Event);
+pub struct Notification(Arrival);
 
 /// Something that the server wants to be answered. Dropped without an answer
 /// it is refused, so that the server does not wait for ever.
-pub struct Request(connection::Event);
+pub struct Request(Arrival);
 
 /// How a connection ended.
 #[derive(Clone, Debug)]
@@ -154,19 +154,17 @@ impl Request {
 }
 
 /// How the call of a RESPONSE ended.
-pub(super) fn outcome(event: connection::Event) -> Outcome {
+pub(super) fn outcome(event: Arrival) -> Outcome {
     match event.outcome() {
         Ok(()) => Ok(Json(event)),
-        Err(error) if error.code() == Code::Rpc => {
-            Err(CallError::Refused(Refusal(Box::new(event))))
-        }
+        Err(error) if error.code() == Code::Rpc => Err(CallError::Refused(Refusal(event))),
         Err(error) => Err(CallError::Failed(error)),
     }
 }
 
-impl From<connection::Event> for Event {
-    fn from(event: connection::Event) -> Self {
-        match event.body() {
+impl From<Arrival> for Event {
+    fn from(event: Arrival) -> Self {
+        match &event.body {
             Body::Open => Self::Open,
             Body::Response { call, .. } => Self::response(*call, event),
             Body::Notification(_) => Self::Notification(Notification(event)),
@@ -187,13 +185,13 @@ impl From<connection::Event> for Event {
 }
 
 impl Event {
-    fn response(call: CallId, event: connection::Event) -> Self {
+    fn response(call: CallId, event: Arrival) -> Self {
         Self::Response(Call(call), outcome(event))
     }
 }
 
 /// Text that was UTF-8 when it came.
-fn text(event: &connection::Event, field: TextField) -> Option<&str> {
+fn text(event: &Arrival, field: TextField) -> Option<&str> {
     Some(simdutf8::basic::from_utf8(event.text(field)?.bytes()).expect("checked on arrival"))
 }
 

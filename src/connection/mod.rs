@@ -32,7 +32,7 @@ use outbox::Haste;
 use shared::{Call, End, Shared};
 use upload::Upload;
 
-pub use event::{Event, IntField, Kind, TextField};
+pub use crate::events::{Arrival, Event, IntField, Kind, TextField};
 
 /// A JSON-RPC connection to a server on a leash.
 ///

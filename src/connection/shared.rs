@@ -18,7 +18,7 @@ use super::lead::{Input, Spin};
 use super::outbox::{Haste, Outbox, Sink, Writing};
 use super::upload::Upload;
 use crate::error::{Code, Error, Result};
-use crate::events::{Body, Closed, Event, Limits, Outcome, Queue, Text};
+use crate::events::{Body, Closed, Event, Limits, Outcome, Queue, Request, Text};
 use crate::framing::Piece;
 use crate::message::{self, Frame, Kind, Outgoing, Parsed, Protocol};
 use crate::options::Options;
@@ -62,7 +62,7 @@ pub(super) struct State {
     pub pid: Option<i32>,
     pub calls: Session<Call>,
     /// Responses for which a thread is waiting.
-    answers: Vec<(CallId, Event)>,
+    answers: Vec<(CallId, Box<Event>)>,
     pub queue: Queue,
     deadlines: Deadlines,
     pub reading: Reading<Input, Parker>,
@@ -253,7 +253,7 @@ impl Shared {
     }
 
     /// Take the next event if there is one, and nobody called for a poll's end.
-    pub fn take_at_once(&self, state: &mut State) -> Option<Event> {
+    pub fn take_at_once(&self, state: &mut State) -> Option<Box<Event>> {
         if self.wakes.load(Ordering::SeqCst) > 0 {
             return None;
         }
@@ -278,7 +278,7 @@ impl Shared {
                 _ => return,
             }
             state.has_opened = true;
-            state.queue.push(Body::Open);
+            state.queue.push(Event::boxed(Body::Open));
             state.ring_watchers();
             self.pass_on(state);
         });
@@ -555,20 +555,20 @@ impl State {
     }
 
     /// Take the next event.
-    pub fn take_next(&mut self) -> Option<Event> {
+    pub fn take_next(&mut self) -> Option<Box<Event>> {
         let event = self.queue.pop();
         self.note_taken();
         event
     }
 
     /// Take the response of `id`, for which the calling thread waits.
-    pub fn take_answer(&mut self, id: CallId) -> Option<Event> {
+    pub fn take_answer(&mut self, id: CallId) -> Option<Box<Event>> {
         let at = self.answers.iter().position(|(other, _)| *other == id)?;
         Some(self.answers.swap_remove(at).1)
     }
 
     /// Take the response of `id`, which no thread waited for when it came.
-    pub fn take_response(&mut self, id: CallId) -> Option<Event> {
+    pub fn take_response(&mut self, id: CallId) -> Option<Box<Event>> {
         self.queue.take_response(id)
     }
 
@@ -598,8 +598,8 @@ impl State {
     pub fn receive(&mut self, parsed: Parsed) {
         match parsed {
             Parsed::One(frame) => self.receive_one(frame),
-            Parsed::Noise(bytes) => self.noise(&bytes),
-            Parsed::Batch(parts) => parts.into_iter().for_each(|part| match part {
+            Parsed::Noise(noise) => self.noise(&noise.0),
+            Parsed::Batch(batch) => batch.0.into_iter().for_each(|part| match part {
                 Ok(frame) => self.receive_one(frame),
                 Err(bytes) => self.noise(&bytes),
             }),
@@ -608,7 +608,9 @@ impl State {
 
     fn receive_one(&mut self, frame: Frame) {
         match frame.kind() {
-            Kind::Request => self.add(Body::Request(frame.open())),
+            Kind::Request => {
+                self.add(Body::Request(Request { payload: frame.open(), responder: None }));
+            }
             Kind::Notification => self.add(Body::Notification(frame.open())),
             Kind::Result(id) => self.answer(id, frame, Outcome::Result),
             Kind::Failure(id) => self.answer(id, frame, Outcome::Refused),
@@ -630,19 +632,19 @@ impl State {
 
     #[inline(always)]
     fn add(&mut self, body: Body) {
-        self.queue.push(body);
+        self.queue.push(Event::boxed(body));
         self.note_added();
     }
 
     fn respond(&mut self, id: CallId, call: Call, outcome: Outcome) {
-        let body = Body::Response { call: id, tag: call.tag, outcome };
+        let mut event = Event::boxed(Body::Response { call: id, tag: call.tag, outcome });
         match call.waiter {
             Some(waiter) => {
-                let event = self.queue.pass(body);
+                self.queue.pass(&mut event);
                 self.answers.push((id, event));
                 self.reading.wake(waiter);
             }
-            None => self.queue.push(body),
+            None => self.queue.push(event),
         }
     }
 
@@ -650,13 +652,13 @@ impl State {
     fn end(&mut self, id: CallId, error: &Error) -> Option<CallId> {
         let call = self.calls.end(id)?;
         let tell = !call.is_initialize;
-        self.respond(id, call, Event::failed(error));
+        self.respond(id, call, Outcome::failed(error));
         tell.then_some(id)
     }
 
     fn end_all(&mut self, error: &Error) {
         for (id, call) in self.calls.end_all() {
-            self.respond(id, call, Event::failed(error));
+            self.respond(id, call, Outcome::failed(error));
         }
     }
 

@@ -8,9 +8,9 @@ use super::handover::BellId;
 use super::lead::{Eagerness, Lead, Look, Sleeper, interrupted, no_sleep};
 use super::shared::{Life, STALL_MAX, State, timeout};
 use super::upload::Upload;
-use super::{Answer, Connection, Event};
+use super::{Answer, Connection, event};
 use crate::error::{Code, Error, Result};
-use crate::events;
+use crate::events::{Arrival, Event};
 use crate::session::CallId;
 use crate::sys::io::{Woken, deadline};
 use crate::sys::park::{self, Parker};
@@ -20,10 +20,10 @@ impl Connection {
     ///
     /// `Closed`: the last one was taken. `Interrupted`: a signal handler ran,
     /// or [`Connection::wake`] was called.
-    pub fn poll(&self, limit: Option<Duration>) -> Result<Option<Event>> {
+    pub fn poll(&self, limit: Option<Duration>) -> Result<Option<Arrival>> {
         self.uncork();
         if let Some(event) = self.shared.update(|state| self.shared.take_at_once(state)) {
-            return Ok(Some(self.event(event)));
+            return Ok(Some(self.hand_out(event)));
         }
         let mut patience = Patience::new(limit);
         let parker = park::parker().map_err(|e| no_sleep(&e))?;
@@ -51,7 +51,7 @@ impl Connection {
                 Look::Nothing { until: patience.end() }
             },
         )??;
-        Ok(event.map(|event| self.event(event)))
+        Ok(event.map(|event| self.hand_out(event)))
     }
 
     /// Wait for the response of a submitted call; `None` when `limit` passes:
@@ -59,12 +59,12 @@ impl Connection {
     ///
     /// `State`: unknown, taken already, or another thread waits for it. `Full`:
     /// the answer may sit behind unread events. `Interrupted`.
-    pub fn wait(&self, id: CallId, limit: Option<Duration>) -> Result<Option<Event>> {
+    pub fn wait(&self, id: CallId, limit: Option<Duration>) -> Result<Option<Arrival>> {
         let patience = Patience::new(limit);
         let parker = park::parker().map_err(|e| no_sleep(&e))?;
         self.uncork();
         if let Some(event) = self.shared.update(|state| claim(state, id, &parker))? {
-            return Ok(Some(self.event(event)));
+            return Ok(Some(self.hand_out(event)));
         }
         let mut release = |state: &mut State| {
             if let Some(call) = state.calls.get_mut(id) {
@@ -73,7 +73,7 @@ impl Connection {
         };
         let lead = Lead::none(&self.shared);
         let event = self.answer(lead, None, id, patience, &parker, &mut release)?;
-        Ok(event.map(|event| self.event(event)))
+        Ok(event.map(|event| self.hand_out(event)))
     }
 
     /// Send a request and wait for its response, which no poll will see. The
@@ -86,7 +86,7 @@ impl Connection {
         method: &str,
         params: Option<&[u8]>,
         limit: Option<Duration>,
-    ) -> Result<Event> {
+    ) -> Result<Arrival> {
         let patience = Patience::new(limit);
         let parker = park::parker().map_err(|e| no_sleep(&e))?;
         let mut lead = Lead::none(&self.shared);
@@ -99,7 +99,7 @@ impl Connection {
         let answer = self.answer(lead, upload, id, patience, &parker, &mut give_up);
         cancel.into_iter().for_each(|id| self.shared.tell_cancel(id));
         match answer? {
-            Some(event) => Ok(self.event(event)),
+            Some(event) => Ok(self.hand_out(event)),
             None => Err(timeout()),
         }
     }
@@ -115,7 +115,7 @@ impl Connection {
         parker: &Arc<Parker>,
         // Not generic: this is much code, and there are two of them.
         release: &mut dyn FnMut(&mut State),
-    ) -> Result<Option<events::Event>> {
+    ) -> Result<Option<Box<Event>>> {
         // The lead is there only right after the request.
         let is_soon = lead.leads() && upload.is_none();
         let eagerness = if is_soon { Eagerness::Spin } else { Eagerness::Patient };
@@ -207,8 +207,8 @@ impl Connection {
         }
     }
 
-    fn event(&self, event: events::Event) -> Event {
-        Event::new(event, &self.shared)
+    fn hand_out(&self, event: Box<Event>) -> Arrival {
+        event::hand_out(event, &self.shared)
     }
 }
 
@@ -231,7 +231,7 @@ impl Patience {
 
 /// Make the calling thread the one that gets the response of `id`, or take the
 /// response when it has come.
-fn claim(state: &mut State, id: CallId, parker: &Arc<Parker>) -> Result<Option<events::Event>> {
+fn claim(state: &mut State, id: CallId, parker: &Arc<Parker>) -> Result<Option<Box<Event>>> {
     if let Some(event) = state.take_response(id) {
         return Ok(Some(event));
     }

@@ -15,7 +15,7 @@ pub struct Queue {
     limits: Limits,
     /// `items[n]` has the number `first + n`; `None` is one that was taken out
     /// of order. The front is never `None`.
-    items: VecDeque<Option<Event>>,
+    items: VecDeque<Option<Box<Event>>>,
     first: i64,
     /// How many `items` are events.
     unread: usize,
@@ -106,36 +106,32 @@ impl Queue {
     }
 
     /// Add what arrived.
-    // Inlined, with `append`: what arrived is written once, into its place.
-    #[inline(always)]
-    pub(crate) fn push(&mut self, body: Body) {
-        let seq = self.next();
-        if let Body::Response { call, .. } = &body
+    pub fn push(&mut self, event: Box<Event>) {
+        if let Some(call) = event.response_of()
             && let Some(responses) = &mut self.responses
         {
-            responses.insert(*call, seq);
+            responses.insert(call, self.first + self.items.len() as i64);
         }
-        self.append(body);
+        self.append(event);
         if !self.stderr.is_empty() {
             self.make_room();
         }
     }
 
-    /// Give a number to an event that does not go through the queue.
-    pub(crate) fn pass(&mut self, body: Body) -> Event {
-        let seq = self.next();
+    /// Give its number to an event that does not go through the queue.
+    pub fn pass(&mut self, event: &mut Event) {
+        event.seq = self.next();
         if self.items.is_empty() {
             self.first += 1;
         } else {
             self.items.push_back(None);
         }
-        Event { seq, body }
     }
 
     /// Add a line of stderr, or lose one.
     pub(crate) fn push_stderr(&mut self, line: Text) {
         let dropped = std::mem::take(&mut self.lost);
-        self.append(Body::Stderr { line, dropped });
+        self.append(Event::boxed(Body::Stderr { line, dropped }));
         self.make_room();
     }
 
@@ -143,11 +139,11 @@ impl Queue {
     /// the last one that is here.
     pub(crate) fn push_closed(&mut self, mut closed: Closed) {
         closed.dropped = std::mem::take(&mut self.lost);
-        self.append(Body::Closed(Box::new(closed)));
+        self.append(Event::boxed(Body::Closed(Box::new(closed))));
     }
 
     /// Take the oldest event.
-    pub fn pop(&mut self) -> Option<Event> {
+    pub fn pop(&mut self) -> Option<Box<Event>> {
         let event = self.items.pop_front()??;
         self.first += 1;
         self.taken(&event);
@@ -155,7 +151,7 @@ impl Queue {
     }
 
     /// Take the response of `call`.
-    pub fn take_response(&mut self, call: CallId) -> Option<Event> {
+    pub fn take_response(&mut self, call: CallId) -> Option<Box<Event>> {
         let responses = self.responses.get_or_insert_with(|| {
             let unread = self.items.iter().flatten();
             unread.filter_map(|event| Some((event.response_of()?, event.seq))).collect()
@@ -169,8 +165,8 @@ impl Queue {
     }
 
     #[inline(always)]
-    fn append(&mut self, body: Body) {
-        let event = Event { seq: self.next(), body };
+    fn append(&mut self, mut event: Box<Event>) {
+        event.seq = self.next();
         if matches!(event.body, Body::Stderr { .. }) {
             self.stderr.push_back(event.seq);
         }
@@ -183,7 +179,7 @@ impl Queue {
         self.unread += 1;
     }
 
-    fn take(&mut self, seq: i64) -> Option<Event> {
+    fn take(&mut self, seq: i64) -> Option<Box<Event>> {
         let index = usize::try_from(seq - self.first).ok()?;
         let event = self.items.get_mut(index)?.take()?;
         self.taken(&event);
@@ -228,9 +224,8 @@ impl Queue {
     fn make_room(&mut self) {
         while self.is_over_limits() {
             let Some(oldest) = self.stderr.front().copied() else { return };
-            let Some(Event { body: Body::Stderr { dropped, .. }, .. }) = self.take(oldest) else {
-                return;
-            };
+            let Some(line) = self.take(oldest) else { return };
+            let Body::Stderr { dropped, .. } = line.body else { return };
             self.carry(dropped + 1);
         }
     }
@@ -244,7 +239,7 @@ impl Queue {
     /// Count lost lines on the line behind the gap.
     fn carry(&mut self, lost: u64) {
         let behind = self.stderr.front().map(|seq| (seq - self.first) as usize);
-        match behind.and_then(|index| self.items[index].as_mut()) {
+        match behind.and_then(|index| self.items[index].as_deref_mut()) {
             Some(Event { body: Body::Stderr { dropped, .. }, .. }) => *dropped += lost,
             _ => self.lost += lost,
         }
@@ -262,14 +257,14 @@ mod tests {
         Queue::new(Limits { events, bytes })
     }
 
-    fn noise(size: usize) -> Body {
-        Body::Noise(Text::new(&vec![b'x'; size]))
+    fn noise(size: usize) -> Box<Event> {
+        Event::boxed(Body::Noise(Text::new(&vec![b'x'; size])))
     }
 
-    fn response(id: i64) -> Body {
+    fn response(id: i64) -> Box<Event> {
         let outcome =
             Outcome::Failed(Box::new(Failure { code: Code::Closed, text: Text::new(b"") }));
-        Body::Response { call: CallId::new(id).unwrap(), tag: 0, outcome }
+        Event::boxed(Body::Response { call: CallId::new(id).unwrap(), tag: 0, outcome })
     }
 
     fn lines(queue: &mut Queue) -> Vec<(i64, u64)> {
@@ -354,19 +349,19 @@ mod tests {
                     0 => { queue.push(noise(9)); pushed += 1; }
                     1 => { queue.push(response(next)); seen.calls.push(next); next += 1; pushed += 1; }
                     2 => { queue.push_stderr(Text::new(b"x")); lines += 1; }
-                    3 => { queue.pass(Body::Open); }
+                    3 => { queue.pass(&mut Event::boxed(Body::Open)); }
                     4 if !seen.calls.is_empty() => {
                         let id = seen.calls.remove(seen.calls.len() / 2);
                         let event = queue.take_response(CallId::new(id).unwrap());
-                        let Some(Event { body: Body::Response { call, .. }, .. }) = event else { panic!() };
-                        prop_assert_eq!(call.get(), id);
+                        let call = event.and_then(|event| event.response_of());
+                        prop_assert_eq!(call, CallId::new(id));
                         seen.events += 1;
                     }
-                    _ => queue.pop().into_iter().for_each(|event| seen.note(event)),
+                    _ => queue.pop().into_iter().for_each(|event| seen.note(*event)),
                 }
             }
             while let Some(event) = queue.pop() {
-                seen.note(event);
+                seen.note(*event);
             }
             prop_assert_eq!((pushed, lines), (seen.events, seen.lines + queue.lost));
             prop_assert!(queue.is_empty() && queue.items.is_empty() && queue.stderr.is_empty());

@@ -10,7 +10,7 @@ use super::boundary::{
 use super::enums::{LEASH_NONE, conn_field, leash_code};
 use super::event::{into_raw, leash_event};
 use super::opts::leash_opts;
-use crate::connection::{Connection, Event};
+use crate::connection::{Arrival, Connection};
 use crate::environments::Environments;
 use crate::error::{Code, Error, Result};
 use crate::options::Options;
@@ -438,7 +438,7 @@ unsafe fn conn<'a>(c: *const leash_conn) -> Result<&'a Connection> {
 
 /// Give an event to the host: 1, or 0 for none.
 #[inline(always)]
-fn give(out: &mut *mut leash_event, event: Option<Event>) -> c_int {
+fn give(out: &mut *mut leash_event, event: Option<Arrival>) -> c_int {
     match event {
         Some(event) => {
             *out = into_raw(event);

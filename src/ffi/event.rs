@@ -1,40 +1,19 @@
 //! Events.
 
 use std::ffi::{c_char, c_int};
-use std::mem::MaybeUninit;
 use std::ptr;
 
 use super::boundary::{borrow, json, release, status, text, value, write};
 use super::enums::{EventInt, LEASH_NONE, event_text, leash_code, leash_kind};
-use crate::connection::Event;
-use crate::spare::{self, Shelf};
+use crate::connection::Arrival;
 
-/// One thing that arrived.
-pub struct leash_event {
-    pub(super) event: Event,
-}
-
-// Events come and go with each call: their memory, in the boxes in which the host
-// will hold them.
-thread_local!(static SPARE: Shelf<Box<MaybeUninit<leash_event>>> = const { Shelf::new() });
+// What the host has is the event itself.
+pub use crate::connection::Event as leash_event;
 
 /// Give an event to the host, who frees it.
 #[inline(always)]
-pub(super) fn into_raw(event: Event) -> *mut leash_event {
-    let memory = spare::take(&SPARE).unwrap_or_else(Box::new_uninit);
-    Box::into_raw(Box::write(memory, leash_event { event }))
-}
-
-/// Drop the event, and keep its memory.
-fn recycle(event: Box<leash_event>) {
-    let memory = Box::into_raw(event).cast::<MaybeUninit<leash_event>>();
-    // SAFETY: the memory holds an event, and is owned here, under its other
-    // type, which has the same layout; after the drop nothing calls it one.
-    let memory = unsafe {
-        (*memory).assume_init_drop();
-        Box::from_raw(memory)
-    };
-    spare::put(&SPARE, memory);
+pub(super) fn into_raw(event: Arrival) -> *mut leash_event {
+    Box::into_raw(event.into_inner())
 }
 
 /// Answer a REQUEST event; never blocks. result is any JSON of len bytes (or LEASH_NUL); NULL
@@ -58,7 +37,7 @@ pub unsafe extern "C" fn leash_reply(
         // SAFETY: by this function's contract.
         let (request, result) =
             unsafe { (borrow(request, "request")?, json(result, len, "result")?) };
-        request.event.reply(result)?;
+        request.reply(result)?;
         Ok(0)
     })
 }
@@ -83,7 +62,7 @@ pub unsafe extern "C" fn leash_reply_error(
         let (request, message, data) = unsafe {
             (borrow(request, "request")?, text(message, "message")?, json(data, len, "data")?)
         };
-        request.event.refuse(rpc_code, message, data)?;
+        request.refuse(rpc_code, message, data)?;
         Ok(0)
     })
 }
@@ -98,7 +77,7 @@ pub unsafe extern "C" fn leash_event_kind(e: *const leash_event) -> c_int {
     value(0, || {
         // SAFETY: by this function's contract.
         let e = unsafe { borrow(e, "e") }?;
-        Ok(leash_kind::from(e.event.kind()) as c_int)
+        Ok(leash_kind::from(e.kind()) as c_int)
     })
 }
 
@@ -112,7 +91,7 @@ pub unsafe extern "C" fn leash_event_kind(e: *const leash_event) -> c_int {
 pub unsafe extern "C" fn leash_event_int(e: *const leash_event, field: c_int) -> i64 {
     value(LEASH_NONE, || {
         // SAFETY: by this function's contract.
-        let event = &unsafe { borrow(e, "e") }?.event;
+        let event = unsafe { borrow(e, "e") }?;
         let number = match EventInt::new(field) {
             Some(EventInt::Status) => event.status().map(|status| match status {
                 Ok(()) => 0,
@@ -145,7 +124,7 @@ pub unsafe extern "C" fn leash_event_str(
     unsafe { write(len, 0) };
     value(ptr::null(), || {
         // SAFETY: by this function's contract.
-        let event = unsafe { &borrow(e, "e")?.event };
+        let event = unsafe { borrow(e, "e") }?;
         let Some(text) = event_text(field).and_then(|field| event.text(field)) else {
             return Ok(ptr::null());
         };
@@ -169,7 +148,7 @@ pub unsafe extern "C" fn leash_event_free(e: *mut leash_event) {
         if !e.is_null() {
             // SAFETY: from `into_raw`, and freed once, by this function's
             // contract.
-            recycle(unsafe { Box::from_raw(e) });
+            drop(Arrival::from(unsafe { Box::from_raw(e) }));
         }
     });
 }

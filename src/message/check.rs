@@ -12,8 +12,16 @@ use crate::sys::vectors::{self, Machine, Vector, Work};
 #[derive(Clone, Copy, Debug)]
 pub struct Json<'a> {
     text: &'a [u8],
-    /// Whether CR or LF stands between its tokens.
-    has_breaks: bool,
+    breaks: Breaks,
+}
+
+/// Whether CR or LF stands between the tokens of a text. A word of its own: a
+/// byte has padding behind it, which is copied, too, in the slowest of ways.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(usize)]
+enum Breaks {
+    Absent,
+    Present,
 }
 
 impl<'a> Json<'a> {
@@ -31,15 +39,17 @@ impl<'a> Json<'a> {
     #[inline]
     pub fn value(text: &'a [u8], what: &str) -> Result<Self> {
         let has_breaks = if text.len() < TINY { check_tiny(text) } else { check(text) };
-        match has_breaks {
-            Some(has_breaks) => Ok(Self { text, has_breaks }),
-            None => Self::value_slowly(text, what),
-        }
+        let has_breaks = match has_breaks {
+            Some(has_breaks) => has_breaks,
+            None => Self::check_slowly(text, what)?,
+        };
+        let breaks = if has_breaks { Breaks::Present } else { Breaks::Absent };
+        Ok(Self { text, breaks })
     }
 
     /// The same by serde_json alone, which says what is wrong.
     #[cold]
-    fn value_slowly(text: &'a [u8], what: &str) -> Result<Self> {
+    fn check_slowly(text: &[u8], what: &str) -> Result<bool> {
         if std::str::from_utf8(text).is_err() {
             return Err(Error::new(Code::Invalid, format!("{what} is not UTF-8")));
         }
@@ -49,7 +59,7 @@ impl<'a> Json<'a> {
         }
         // Its errors name a place and a rule, never the text.
         ignore(text).map_err(|e| Error::new(Code::Invalid, format!("{what} is not JSON: {e}")))?;
-        Ok(Self { text, has_breaks: has_breaks(text) })
+        Ok(has_breaks(text))
     }
 
     /// Its text.
@@ -59,7 +69,7 @@ impl<'a> Json<'a> {
 
     /// Whether CR or LF stands between its tokens: in a string it cannot.
     pub fn has_breaks(self) -> bool {
-        self.has_breaks
+        self.breaks == Breaks::Present
     }
 }
 

@@ -201,7 +201,7 @@ pub fn is_plain(text: &[u8]) -> bool {
     let is_plain = |part: &[u8; TINY]| Block::new(Portable, part).is_plain();
     match text.last_chunk() {
         Some(end) => text.as_chunks().0.iter().chain([end]).all(is_plain),
-        None => is_plain(blocks::first(text, &mut [0; TINY])),
+        None => !text.iter().any(is_special),
     }
 }
 

@@ -92,6 +92,7 @@ impl<'a> Outgoing<'a> {
         params: Option<Json<'a>>,
     ) -> Self {
         let mut text = Text::new(buffer, protocol);
+        text.head(protocol);
         if let Some(id) = id {
             text.raw(r#""id":"#).integer(id).raw(",");
         }
@@ -102,7 +103,7 @@ impl<'a> Outgoing<'a> {
     /// The answer to a request of the peer.
     pub fn reply(protocol: Protocol, peer_id: &str, result: Option<Json<'a>>) -> Self {
         let mut text = Text::new(Vec::new(), protocol);
-        text.raw(r#""id":"#).raw(peer_id);
+        text.head(protocol).raw(r#""id":"#).raw(peer_id);
         let result = result.map_or(Cow::Borrowed(&b"null"[..]), |result| protocol.wire(result));
         text.end_answer(r#","result":"#, Some(result), ONE)
     }
@@ -116,7 +117,7 @@ impl<'a> Outgoing<'a> {
         data: Option<Json<'a>>,
     ) -> Self {
         let mut text = Text::new(Vec::new(), protocol);
-        text.raw(r#""id":"#).raw(peer_id).raw(r#","error":{"code":"#).integer(code);
+        text.head(protocol).raw(r#""id":"#).raw(peer_id).raw(r#","error":{"code":"#).integer(code);
         text.raw(r#","message":"#).quoted(message);
         text.end_answer(r#","data":"#, data.map(|data| protocol.wire(data)), TWO)
     }
@@ -131,7 +132,7 @@ impl<'a> Outgoing<'a> {
             Protocol::Lsp => ("$/cancelRequest", "id"),
         };
         let mut text = Text::new(Vec::new(), protocol);
-        text.raw(r#""method":""#).raw(method).raw(r#"","params":{""#).raw(member);
+        text.head(protocol).raw(r#""method":""#).raw(method).raw(r#"","params":{""#).raw(member);
         text.raw(r#"":"#).integer(id).raw("}");
         Some(text.end(ONE))
     }
@@ -188,20 +189,24 @@ const ONE: Braces = Braces { alone: "}", with_newline: "}\n" };
 const TWO: Braces = Braces { alone: "}}", with_newline: "}}\n" };
 
 impl Text {
+    fn new(buffer: Vec<u8>, protocol: Protocol) -> Self {
+        Self { bytes: buffer, framing: protocol.framing() }
+    }
+
+    /// Begin it. Apart from [`Text::new`], so that nothing is moved after it was
+    /// written to.
     #[inline(always)]
-    fn new(mut buffer: Vec<u8>, protocol: Protocol) -> Self {
-        buffer.clear();
-        let mut text = Self { bytes: buffer, framing: protocol.framing() };
-        if text.framing == Framing::ContentLength {
-            text.bytes.resize(HEADER_MAX, b' ');
+    fn head(&mut self, protocol: Protocol) -> &mut Self {
+        self.bytes.clear();
+        if self.framing == Framing::ContentLength {
+            self.bytes.resize(HEADER_MAX, b' ');
         }
         match protocol {
-            Protocol::Bare => text.raw("{"),
+            Protocol::Bare => self.raw("{"),
             Protocol::JsonRpc | Protocol::Mcp | Protocol::Acp | Protocol::Lsp => {
-                text.raw(r#"{"jsonrpc":"2.0","#)
+                self.raw(r#"{"jsonrpc":"2.0","#)
             }
-        };
-        text
+        }
     }
 
     // Inlined, so that a literal is a few instructions.

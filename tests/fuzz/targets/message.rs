@@ -20,11 +20,11 @@ pub fn run(data: &[u8]) {
     // Not JSON: what is inside of a payload may be wrong all the same.
     match parsed {
         Parsed::One(frame) => check_parts(frame, data),
-        Parsed::Batch(parts) => parts.into_iter().for_each(|part| match part {
+        Parsed::Batch(batch) => batch.0.into_iter().for_each(|part| match part {
             Ok(frame) => check_parts(frame, data),
             Err(bytes) => assert!(holds(data, &bytes)),
         }),
-        Parsed::Noise(bytes) => assert_eq!(bytes, data),
+        Parsed::Noise(noise) => assert_eq!(noise.0, data),
     }
 }
 
@@ -169,15 +169,15 @@ fn plain(quoted: &str) -> Option<String> {
 
 fn compare(parsed: &Parsed, expected: &Expected<'_>, data: &[u8]) {
     match (parsed, expected) {
-        (Parsed::Noise(bytes), Expected::Noise) => assert_eq!(bytes, data),
+        (Parsed::Noise(noise), Expected::Noise) => assert_eq!(noise.0, data),
         (Parsed::One(_), Expected::One(expected)) => {
             let Parsed::One(frame) = parse(data.into()) else { unreachable!("it was one") };
             compare_one(frame, expected);
         }
         (Parsed::Batch(_), Expected::Batch(expected)) => {
-            let Parsed::Batch(parts) = parse(data.into()) else { unreachable!("it was one") };
-            assert_eq!(parts.len(), expected.len());
-            for (part, expected) in parts.into_iter().zip(expected) {
+            let Parsed::Batch(batch) = parse(data.into()) else { unreachable!("it was one") };
+            assert_eq!(batch.0.len(), expected.len());
+            for (part, expected) in batch.0.into_iter().zip(expected) {
                 match (part, expected) {
                     (Ok(frame), Ok(expected)) => compare_one(frame, expected),
                     (Err(bytes), Err(text)) => assert_eq!(bytes, text.as_bytes()),

@@ -79,8 +79,8 @@ impl Bench {
             let (Piece::Message(line) | Piece::Noise(line)) = piece;
             match parse(line) {
                 Parsed::One(frame) => self.receive(&frame),
-                Parsed::Batch(parts) => {
-                    parts.iter().flatten().for_each(|frame| self.receive(frame))
+                Parsed::Batch(batch) => {
+                    batch.0.iter().flatten().for_each(|frame| self.receive(frame))
                 }
                 Parsed::Noise(_) => {}
             }
