@@ -118,16 +118,19 @@ impl Decoder {
     }
 
     fn grow(&mut self) -> std::result::Result<(), TryReserveError> {
-        let least = self.buffer.capacity() * 2;
+        let least = CHUNK.max(2 * self.buffer.capacity());
         // A message that has filled a buffer is large, and most likely as the last
         // one was. Before that, most are small.
         let likely = if self.held() < CHUNK / 2 { least } else { least.max(self.usual + CHUNK) };
-        let spare = [likely, least].into_iter().find_map(|least| spare::large(least..=usize::MAX));
+        // One that is far too large would have to be left behind with a copy.
+        let spare = spare::large(likely..=2 * likely).or_else(|| spare::large(least..=usize::MAX));
         if let Some(mut larger) = spare {
             larger.extend_from_slice(&self.buffer);
             spare::keep(std::mem::replace(&mut self.buffer, larger));
+            return Ok(());
         }
-        self.buffer.try_reserve(CHUNK)
+        let more = roomy(likely) - self.buffer.len();
+        self.buffer.try_reserve_exact(more).or_else(|_| self.buffer.try_reserve(CHUNK))
     }
 
     /// The next whole piece, if it is there.
@@ -171,6 +174,15 @@ impl Decoder {
         }
     }
 
+    /// What has arrived of the message ahead, which is not whole: the last
+    /// [`Decoder::next_piece`] said so.
+    pub fn unfinished(&self) -> &[u8] {
+        match self.state {
+            State::Line | State::Body { .. } => self.ahead(self.held()),
+            State::Between | State::Headers { .. } => &[],
+        }
+    }
+
     /// The stream has ended: what is left of an unfinished piece.
     pub fn finish(&mut self) -> Result<Option<Piece<'_>>> {
         let rest = self.held();
@@ -189,7 +201,7 @@ impl Decoder {
     /// Give memory back that holds nothing.
     pub fn rest(&mut self) {
         if self.held() == 0 {
-            self.buffer = Vec::new();
+            spare::keep(std::mem::take(&mut self.buffer));
             (self.start, self.searched) = (0, 0);
         }
     }
@@ -363,9 +375,16 @@ fn copy(bytes: &[u8]) -> Result<Vec<u8>> {
     // Into a large one such a message will be read one day, up to its end.
     let room = bytes.len() + if bytes.len() < spare::MIN { 0 } else { CHUNK };
     let mut copy = spare::large(room..=2 * room).unwrap_or_default();
-    copy.try_reserve_exact(room).map_err(|_| no_memory())?;
+    copy.try_reserve_exact(roomy(room)).map_err(|_| no_memory())?;
     copy.extend_from_slice(bytes);
     Ok(copy)
+}
+
+/// As much memory as is asked for when a message needs `size` bytes. Of a large one
+/// so much that it is also enough for one that is a little longer: what never was
+/// written to is no memory yet.
+fn roomy(size: usize) -> usize {
+    if size < spare::MIN { size } else { size.next_multiple_of(size.next_power_of_two() / 8) }
 }
 
 fn no_memory() -> Error {

@@ -226,6 +226,39 @@ pub fn parse(bytes: Cow<'_, [u8]>) -> Parsed {
     }
 }
 
+/// A large message that is still arriving. What has come is looked at while it is
+/// in the cache: later it would have to be fetched again, which takes longer than
+/// the look.
+pub struct Begun(scan::Begun);
+
+impl Begun {
+    /// Where its largest part should begin.
+    const HEAD: usize = 4096;
+
+    /// Begin to look at a message of which `bytes` have come; `None`: nothing is won
+    /// by that.
+    pub fn new(bytes: &[u8]) -> Option<Self> {
+        scan::Begun::find(&bytes[..bytes.len().min(Self::HEAD)]).map(Self)
+    }
+
+    /// Look at what has come meanwhile: `bytes` is all that there is of the message.
+    pub fn look(&mut self, bytes: &[u8]) {
+        self.0.look(bytes);
+    }
+
+    /// Read it, now that `piece` is all of it. The same comes of it as without this.
+    pub fn parse(self, piece: Piece<'_>) -> Parsed {
+        let Piece::Message(bytes) = piece else { return piece.into() };
+        let found = self.0.object(&bytes).and_then(|members| Shape::and_plain(&bytes, &members));
+        match found {
+            Some((shape, plain)) if scan::is_text(&bytes[plain..]) => {
+                Parsed::One(Frame(Held::new(bytes, shape)))
+            }
+            _ => bytes.into_owned().into(),
+        }
+    }
+}
+
 /// The messages of a batch.
 fn batch(bytes: Cow<'_, [u8]>) -> Parsed {
     let spans = scan::batch(&bytes).unwrap_or_default();
@@ -256,8 +289,12 @@ impl Shape {
         {
             return Some((shape, 0));
         }
-        let members = scan::object(bytes)?;
-        Some((Self::of(bytes, &members)?, members.plain))
+        Self::and_plain(bytes, &scan::object(bytes)?)
+    }
+
+    /// The shape that `members` make, and how much was seen to be text.
+    fn and_plain(bytes: &[u8], members: &Members) -> Option<(Self, usize)> {
+        Some((Self::of(bytes, members)?, members.plain))
     }
 
     /// What the members make, by section 4 and 5 of the JSON-RPC 2.0
@@ -425,7 +462,18 @@ mod tests {
         part.map(|part| std::str::from_utf8(part.bytes()).unwrap())
     }
 
-    /// A large message is looked at in portions, on the way through its values.
+    /// Parse it as it is parsed when it arrives in portions of that size.
+    fn parse_arriving(bytes: Vec<u8>, portion: usize) -> Parsed {
+        let mut begun: Option<Begun> = None;
+        for end in (portion..bytes.len()).step_by(portion) {
+            begun = begun.or_else(|| Begun::new(&bytes[..end]));
+            begun.iter_mut().for_each(|begun| begun.look(&bytes[..end]));
+        }
+        begun.expect("it is large").parse(Piece::Message(bytes.into()))
+    }
+
+    /// A large message is looked at in portions, on the way through its values, and
+    /// as it arrives.
     #[test]
     fn text_is_text_at_every_place_of_a_large_message() {
         let values = ["x".repeat(150_000), "x\\n".repeat(50_000), "x\",[{}],\"".repeat(15_000)];
@@ -439,11 +487,34 @@ mod tests {
                 };
                 for (bad, is_text) in [(&b"\xC3\xA9"[..], true), (b"\xC3", false), (b"\0", false)] {
                     let bytes = [&good[..place], bad, &good[place..]].concat();
-                    assert_eq!(
-                        matches!(parse(bytes.into()), Parsed::One(_)),
-                        is_text,
-                        "{place} {bad:?}"
-                    );
+                    let arrived = parse_arriving(bytes.clone(), 60_000);
+                    for parsed in [parse(bytes.into()), arrived] {
+                        assert_eq!(matches!(parsed, Parsed::One(_)), is_text, "{place} {bad:?}");
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_large_message_is_the_same_however_it_arrives() {
+        let many = r#"[{"a":["b","\"]"]}],"#.repeat(20_000);
+        let text = "x\u{e9}\\\\".repeat(50_000);
+        for (params, is_good) in [
+            (format!("[{many}1]"), true),
+            (format!("{{\"x\":\"{text}\"}}"), true),
+            (format!("[{many}1}}"), false),
+            (format!("[{many}]]"), false),
+            (format!("[\"{text}]"), false),
+        ] {
+            let bytes = format!(r#"{{"method":"m","params":{params},"x":1}}"#).into_bytes();
+            for portion in [4096, 65_536, 65_537] {
+                match parse_arriving(bytes.clone(), portion) {
+                    Parsed::One(frame) if is_good => {
+                        assert_eq!(show(frame.open().json()), Some(&*params));
+                    }
+                    Parsed::Noise(noise) if !is_good => assert_eq!(noise.0, bytes),
+                    other => panic!("{other:?}"),
                 }
             }
         }

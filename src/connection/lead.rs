@@ -16,12 +16,12 @@ use super::shared::{End, Life, Shared, State};
 use super::upload::Upload;
 use crate::error::{Code, Error, Result};
 use crate::events::Room;
-use crate::message::Parsed;
+use crate::message::{Begun, Parsed};
 use crate::runtime::{Registration, Source};
 use crate::sys::io::{Want, Woken};
 use crate::sys::park::Parker;
 use crate::transport::Reader;
-use crate::transport::stdio::Filled;
+use crate::transport::stdio::{Filled, LARGE};
 
 /// What comes in, and the runtime's interest in it.
 pub(super) struct Input {
@@ -29,6 +29,9 @@ pub(super) struct Input {
     pub interest: Registration,
     /// What was parsed and is about to be received, by who has the right to read.
     batch: Vec<Parsed>,
+    /// What is known of the message ahead, if it is large. Only [`Input::parse`]
+    /// knows of it: who goes past that, at the end, never comes back.
+    begun: Option<Box<Begun>>,
 }
 
 /// So many messages are received at once: the state is locked once for all. The
@@ -38,7 +41,7 @@ const BATCH: usize = 64;
 
 impl Input {
     pub fn new(reader: impl Into<Reader>, interest: Registration) -> Self {
-        Self { reader: reader.into(), interest, batch: Vec::new() }
+        Self { reader: reader.into(), interest, batch: Vec::new(), begun: None }
     }
 
     /// Parse messages that have been read, for as many as there is room. Without
@@ -76,11 +79,31 @@ impl Input {
             && bytes < room.bytes
             && self.reader.held() > 0
         {
-            let Some(piece) = self.reader.next_piece()? else { break };
+            let Some(piece) = self.reader.next_piece()? else {
+                self.look_ahead();
+                break;
+            };
             bytes += piece.size();
-            self.batch.push(Parsed::from(piece));
+            self.batch.push(match self.begun.take() {
+                None => piece.into(),
+                Some(begun) => begun.parse(piece),
+            });
         }
         Ok(())
+    }
+
+    /// Look at what has come of a large message.
+    fn look_ahead(&mut self) {
+        let bytes = self.reader.unfinished();
+        if bytes.len() < LARGE {
+            return;
+        }
+        if self.begun.is_none() {
+            self.begun = Begun::new(bytes).map(Box::new);
+        }
+        if let Some(begun) = &mut self.begun {
+            begun.look(bytes);
+        }
     }
 }
 

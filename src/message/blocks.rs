@@ -52,6 +52,12 @@ impl<V: Vector> Block<V> {
         !self.special().any()
     }
 
+    /// The same of ASCII.
+    #[inline(always)]
+    pub fn is_plain_text(self) -> bool {
+        !self.special().or(self.0).any()
+    }
+
     /// The quotes, backslashes and control characters.
     #[inline(always)]
     pub fn specials(self) -> u64 {
@@ -194,7 +200,7 @@ mod tests {
     struct Look<'a>(&'a [u8; BLOCK]);
 
     impl Work for Look<'_> {
-        type Output = ([u64; 6], [bool; 3]);
+        type Output = ([u64; 6], [bool; 4]);
 
         fn run(self, machine: impl Machine<BLOCK>) -> Self::Output {
             let block = Block::new(machine, self.0);
@@ -206,7 +212,8 @@ mod tests {
                 block.brackets(),
                 block.opens(),
             ];
-            (found, [block.is_ascii(), block.is_text(), block.is_plain()])
+            let is_plain = block.is_plain();
+            (found, [block.is_ascii(), block.is_text(), is_plain, block.is_plain_text()])
         }
     }
 
@@ -224,7 +231,9 @@ mod tests {
                 all(b"[]{}".contains(&byte)),
                 all(b"[{".contains(&byte)),
             ];
-            let expected = (found, [byte.is_ascii(), byte.is_ascii() && byte != 0, !special]);
+            let is_ascii = byte.is_ascii();
+            let kinds = [is_ascii, is_ascii && byte != 0, !special, is_ascii && !special];
+            let expected = (found, kinds);
             assert_eq!(Look(&block).run(Portable), expected);
             assert_eq!(widest(Look(&block)), expected);
         }

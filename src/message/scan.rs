@@ -121,7 +121,7 @@ pub fn batch(bytes: &[u8]) -> Option<Vec<Span>> {
 /// A result or a notification as nearly every peer writes them, with nothing
 /// else in it and no blank; `None`: see [`object`].
 pub fn usual(bytes: &[u8]) -> Option<Shape> {
-    let mut scanner = Scanner { bytes, at: 0, plain: 0 };
+    let mut scanner = Scanner::at(bytes, 0);
     if !scanner.skip(br#"{"jsonrpc":"2.0","#) && !scanner.skip(b"{") {
         return None;
     }
@@ -144,19 +144,114 @@ pub fn object(bytes: &[u8]) -> Option<Members> {
     let mut members = Members::default();
     // As nearly every peer begins.
     let has_begun = scanner.skip(br#"{"jsonrpc":"2.0","#);
-    scanner.members(has_begun, Scanner::envelope_name, |name, value| {
+    scanner.envelope(has_begun, &mut members)?;
+    members.plain = scanner.plain;
+    scanner.at_end().then_some(members)
+}
+
+impl Members {
+    fn add(&mut self, name: EnvelopeName, value: Span) -> Option<()> {
         let slot = match name {
-            EnvelopeName::Id => &mut members.id,
-            EnvelopeName::Method => &mut members.method,
-            EnvelopeName::Params => &mut members.params,
-            EnvelopeName::Result => &mut members.result,
-            EnvelopeName::Error => &mut members.error,
+            EnvelopeName::Id => &mut self.id,
+            EnvelopeName::Method => &mut self.method,
+            EnvelopeName::Params => &mut self.params,
+            EnvelopeName::Result => &mut self.result,
+            EnvelopeName::Error => &mut self.error,
             EnvelopeName::Other => return Some(()),
         };
         slot.replace(value).is_none().then_some(())
-    })?;
-    members.plain = scanner.plain;
-    scanner.at_end().then_some(members)
+    }
+}
+
+/// What is known of a message that has not arrived whole: all up to a place within
+/// one of its values, by far the largest one.
+pub struct Begun {
+    /// Those before it.
+    members: Members,
+    /// What it is.
+    name: EnvelopeName,
+    start: usize,
+    /// Up to here it has been looked at.
+    at: usize,
+    inside: Inside,
+}
+
+/// What that value is.
+enum Inside {
+    String,
+    Nested(Strings, Brackets),
+    /// It has ended.
+    Behind,
+    /// It cannot end any more.
+    Wrong,
+}
+
+impl Begun {
+    /// Look for that value in the `head` of a message; `None`: there is none, or no
+    /// message.
+    pub fn find(head: &[u8]) -> Option<Self> {
+        let mut scanner = Scanner::at_start(head);
+        let mut members = Members::default();
+        scanner.eat(b'{')?;
+        loop {
+            let name = scanner.envelope_name()?;
+            scanner.blanks();
+            let start = scanner.at;
+            let Some(value) = scanner.value() else {
+                let (at, inside) = match head.get(start)? {
+                    b'"' => (start + 1, Inside::String),
+                    b'{' | b'[' => (start, Inside::Nested(Strings::default(), Brackets::default())),
+                    _ => return None,
+                };
+                return Some(Self { members, name, start, at, inside });
+            };
+            members.add(name, value)?;
+            scanner.eat(b',')?;
+        }
+    }
+
+    /// Look at what has arrived of it meanwhile: `bytes` is all that there is of the
+    /// message.
+    pub fn look(&mut self, bytes: &[u8]) {
+        // The last block may go on.
+        let blocks = bytes.len().saturating_sub(self.at) / BLOCK;
+        self.go_on(bytes, self.at + blocks * BLOCK);
+    }
+
+    fn go_on(&mut self, bytes: &[u8], limit: usize) {
+        let plain = self.members.plain;
+        let mut scanner = Scanner { bytes, at: self.at, plain, is_near: true };
+        let has_ended = match &mut self.inside {
+            Inside::String => Some(scanner.string_end()),
+            Inside::Nested(strings, open) => {
+                vectors::widest(Close { scanner: &mut scanner, limit, strings, open })
+            }
+            Inside::Behind | Inside::Wrong => return,
+        };
+        (self.at, self.members.plain) = (scanner.at, scanner.plain);
+        match has_ended {
+            Some(true) => self.inside = Inside::Behind,
+            Some(false) => {}
+            None => self.inside = Inside::Wrong,
+        }
+    }
+
+    /// [`object`], now that it is whole.
+    pub fn object(mut self, bytes: &[u8]) -> Option<Members> {
+        self.go_on(bytes, usize::MAX);
+        let Inside::Behind = self.inside else { return None };
+        let plain = self.members.plain;
+        let mut scanner = Scanner { bytes, at: self.at, plain, is_near: true };
+        let mut members = self.members;
+        members.add(self.name, Span { start: self.start, end: self.at })?;
+        match scanner.next()? {
+            b',' => scanner.envelope(true, &mut members)?,
+            b'}' => {}
+            _ => return None,
+        }
+        members.plain = scanner.plain;
+        scanner.at_end().then_some(members)
+    }
 }
 
 /// The name of a member of the envelope.
@@ -172,7 +267,7 @@ enum EnvelopeName {
 
 /// The parts of an error object; `None` when it is something else.
 pub fn error(bytes: &[u8], error: Span) -> Option<ErrorParts> {
-    let mut scanner = Scanner { bytes: &bytes[..error.end], at: error.start, plain: 0 };
+    let mut scanner = Scanner::at(&bytes[..error.end], error.start);
     let mut parts = ErrorParts::default();
     scanner.members(false, Scanner::key, |key, value| {
         let slot = match &*key {
@@ -325,6 +420,8 @@ struct Scanner<'a> {
     at: usize,
     /// So much from the beginning is known to be ASCII without NUL.
     plain: usize,
+    /// Whether it is in the cache already: it has just arrived.
+    is_near: bool,
 }
 
 impl<'a> Scanner<'a> {
@@ -332,7 +429,17 @@ impl<'a> Scanner<'a> {
     /// section 8.1, lets a parser ignore it.
     fn at_start(bytes: &'a [u8]) -> Self {
         let at = if bytes.starts_with(b"\xEF\xBB\xBF") { 3 } else { 0 };
-        Self { bytes, at, plain: 0 }
+        Self::at(bytes, at)
+    }
+
+    fn at(bytes: &'a [u8], at: usize) -> Self {
+        Self { bytes, at, plain: 0, is_near: false }
+    }
+
+    /// The members of the envelope, or its other ones if it `has_begun`.
+    #[inline(always)]
+    fn envelope(&mut self, has_begun: bool, members: &mut Members) -> Option<()> {
+        self.members(has_begun, Self::envelope_name, |name, value| members.add(name, value))
     }
 
     /// Each member of the object ahead, or its other ones if it `has_begun`, the
@@ -513,8 +620,8 @@ impl<'a> Scanner<'a> {
         if *self.bytes.get(start)? != b'"' {
             return None;
         }
-        self.at = self.string_end(start + 1)?;
-        Some(Span { start, end: self.at })
+        self.at += 1;
+        self.string_end().then_some(Span { start, end: self.at })
     }
 
     /// The object or array ahead, by its brackets and strings alone.
@@ -527,47 +634,76 @@ impl<'a> Scanner<'a> {
         }
         let (mut strings, mut open) = Default::default();
         if !self.close::<TINY>(Portable, start + NEAR, &mut strings, &mut open)? {
-            vectors::widest(Close { scanner: self, strings, open })?;
+            let (strings, open) = (&mut strings, &mut open);
+            vectors::widest(Close { scanner: self, limit: usize::MAX, strings, open })?;
         }
         Some(Span { start, end: self.at })
     }
 
-    /// The place behind the closing quote of the string whose content begins at
-    /// `from`.
-    fn string_end(&mut self, from: usize) -> Option<usize> {
-        let mut at = from;
-        loop {
-            at = self.quote_or_backslash(at)?;
-            if self.bytes[at] == b'"' {
-                return Some(at + 1);
+    /// Move past the closing quote of the string ahead. `false`: it has not come
+    /// yet, and with more of the text the same can go on from here.
+    fn string_end(&mut self) -> bool {
+        while let Some(byte) = self.quote_or_backslash() {
+            if byte == b'"' {
+                self.at += 1;
+                return true;
             }
-            at += 2;
+            self.at += 2;
         }
+        false
     }
 
-    fn quote_or_backslash(&mut self, from: usize) -> Option<usize> {
-        let text = self.bytes.get(from..)?;
+    /// Move to the next quote or backslash, or to the end.
+    fn quote_or_backslash(&mut self) -> Option<u8> {
+        // Nothing is ahead when a backslash was the last byte.
+        let text = self.bytes.get(self.at..)?;
         let Some(near) = text.first_chunk() else {
-            return Some(from + text.iter().position(|b| matches!(b, b'"' | b'\\'))?);
+            let place = text.iter().position(|b| matches!(b, b'"' | b'\\'));
+            self.at += place.unwrap_or(text.len());
+            return Some(text[place?]);
         };
         let near = Block::new::<TINY>(Portable, near);
-        match near.equal(b'"') | near.equal(b'\\') {
-            0 => self.far_quote_or_backslash(from + TINY),
-            bits => Some(from + bits.trailing_zeros() as usize),
+        let found = near.equal(b'"') | near.equal(b'\\');
+        if found == 0 {
+            self.at += TINY;
+            return self.far_quote_or_backslash();
+        }
+        let place = found.trailing_zeros() as usize;
+        self.at += place;
+        Some(text[place])
+    }
+
+    fn far_quote_or_backslash(&mut self) -> Option<u8> {
+        let mut size = NEAR;
+        loop {
+            let rest = self.bytes.get(self.at..).filter(|rest| !rest.is_empty())?;
+            let (portion, behind) = rest.split_at(rest.len().min(size));
+            let mut passed = 0;
+            if size == PORTION {
+                if !self.is_near {
+                    vectors::prefetch(&behind[..behind.len().min(PORTION)]);
+                }
+                passed = self.pass_plain(portion);
+            }
+            if let Some(place) = memchr2(b'"', b'\\', &portion[passed..]) {
+                self.at += passed + place;
+                return Some(self.bytes[self.at]);
+            }
+            self.at += portion.len();
+            self.look_up_to(self.at);
+            size = PORTION;
         }
     }
 
-    fn far_quote_or_backslash(&mut self, mut from: usize) -> Option<usize> {
-        loop {
-            let rest = self.bytes.get(from..).filter(|rest| !rest.is_empty())?;
-            let (portion, behind) = rest.split_at(rest.len().min(PORTION));
-            vectors::prefetch(&behind[..behind.len().min(PORTION)]);
-            if let Some(at) = memchr2(b'"', b'\\', portion) {
-                return Some(from + at);
-            }
-            from += portion.len();
-            self.look_up_to(from);
+    /// See how much of a string, in whole blocks, is ASCII in which nothing is
+    /// special: one look for all, at what is most of a long string.
+    #[inline(never)]
+    fn pass_plain(&mut self, string: &[u8]) -> usize {
+        let passed = vectors::widest(PlainString(string));
+        if is_short_and_plain(&self.bytes[self.plain..self.at]) {
+            self.plain = self.at + passed;
         }
+        passed
     }
 
     /// Move on, in blocks, until the last of the `open` brackets is closed. Whether
@@ -661,21 +797,38 @@ impl<'a> Scanner<'a> {
     }
 }
 
-/// [`Scanner::close`] to the end.
+/// [`Scanner::close`] by the widest vectors.
 struct Close<'a, 'b> {
     scanner: &'a mut Scanner<'b>,
-    strings: Strings,
-    open: Brackets,
+    limit: usize,
+    strings: &'a mut Strings,
+    open: &'a mut Brackets,
 }
 
 impl Work for Close<'_, '_> {
-    /// `None`: it is not there.
-    type Output = Option<()>;
+    type Output = Option<bool>;
 
     #[inline(always)]
-    fn run(self, machine: impl Machine<BLOCK>) -> Option<()> {
-        let Self { scanner, mut strings, mut open } = self;
-        scanner.close(machine, usize::MAX, &mut strings, &mut open)?.then_some(())
+    fn run(self, machine: impl Machine<BLOCK>) -> Option<bool> {
+        // In registers meanwhile.
+        let (mut strings, mut open) = (mem::take(self.strings), mem::take(self.open));
+        let has_closed = self.scanner.close(machine, self.limit, &mut strings, &mut open);
+        (*self.strings, *self.open) = (strings, open);
+        has_closed
+    }
+}
+
+/// [`Scanner::pass_plain`].
+struct PlainString<'a>(&'a [u8]);
+
+impl Work for PlainString<'_> {
+    type Output = usize;
+
+    #[inline(always)]
+    fn run(self, machine: impl Machine<BLOCK>) -> usize {
+        let (blocks, _) = self.0.as_chunks();
+        let is_plain = |block: &&[u8; BLOCK]| Block::new(machine, block).is_plain_text();
+        blocks.iter().take_while(is_plain).count() * BLOCK
     }
 }
 
@@ -771,7 +924,20 @@ impl Brackets {
             self.push(is_object);
             return Some(false);
         }
-        (self.pop()? == is_object).then(|| self.is_empty())
+        if (self.near ^ is_object) & 1 != 0 {
+            return None;
+        }
+        self.near >>= 1;
+        if self.near <= 1 { self.far_end() } else { Some(false) }
+    }
+
+    /// The last of the near ones was closed, or the bit before them is gone: there
+    /// was none. [`Brackets::follow`], then.
+    #[cold]
+    fn far_end(&mut self) -> Option<bool> {
+        (self.near == 1).then_some(())?;
+        self.near = self.far.pop().unwrap_or(1);
+        Some(self.is_empty())
     }
 
     /// Whether the innermost one is an object; `None`: there is none.
@@ -793,19 +959,6 @@ impl Brackets {
         }
         self.near = self.near << 1 | is_object;
     }
-
-    #[inline(always)]
-    fn pop(&mut self) -> Option<u64> {
-        if self.is_empty() {
-            return None;
-        }
-        let is_object = self.near & 1;
-        self.near >>= 1;
-        if self.near == 1 {
-            self.near = self.far.pop().unwrap_or(1);
-        }
-        Some(is_object)
-    }
 }
 
 #[cold]
@@ -820,12 +973,25 @@ mod tests {
 
     #[test]
     fn brackets_remember_their_kind_at_any_depth() {
-        for depth in [1, 63, 64, 65, 127, 128, 129, 1000] {
+        for depth in [1, 62, 63, 64, 65, 125, 126, 127, 128, 1000] {
+            let is_object = |n: usize| n.is_multiple_of(3);
+            let bracket = |n: usize, kinds: [u8; 2]| kinds[usize::from(is_object(n))];
             let mut open = Brackets::default();
-            let kind = |n: usize| u64::from(n.is_multiple_of(3));
-            (0..depth).for_each(|n| open.push(kind(n)));
-            assert!((0..depth).rev().all(|n| open.pop() == Some(kind(n))), "{depth}");
-            assert_eq!(open.pop(), None);
+            assert!((0..depth).all(|n| open.follow(bracket(n, *b"[{")) == Some(false)));
+            for n in (0..depth).rev() {
+                assert_eq!(open.innermost(), Some(is_object(n)), "{depth}");
+                assert_eq!(open.follow(bracket(n, *b"]}")), Some(n == 0), "{depth}");
+            }
+            assert!(open.is_empty() && open.innermost().is_none());
+        }
+    }
+
+    #[test]
+    fn a_bracket_of_the_other_kind_closes_nothing() {
+        for text in ["]", "}", "[}", "{]", "[]]", "{}}", "[[]}"] {
+            let mut open = Brackets::default();
+            let last = text.bytes().map(|bracket| open.follow(bracket)).last();
+            assert_eq!(last, Some(None), "{text}");
         }
     }
 
@@ -835,7 +1001,11 @@ mod tests {
         let mut at = 0;
         loop {
             match *bytes.get(at)? {
-                b'"' => at = Scanner::at_start(bytes).string_end(at + 1)? - 1,
+                b'"' => {
+                    let mut scanner = Scanner::at(bytes, at + 1);
+                    scanner.string_end().then_some(())?;
+                    at = scanner.at - 1;
+                }
                 bracket @ (b'{' | b'[' | b'}' | b']') if open.follow(bracket)? => {
                     return Some(at + 1);
                 }
@@ -864,6 +1034,31 @@ mod tests {
             let start = Span { start: 0, end: slow.unwrap_or(0) };
             let mut scanner = Scanner::at_start(bytes);
             proptest::prop_assert_eq!(scanner.nested(), slow.map(|_| start));
+        }
+    }
+
+    proptest::proptest! {
+        /// Whatever of it has come when it is looked at.
+        #[test]
+        fn a_message_that_arrives_is_what_it_is_as_a_whole(
+            before in "(\"(id|method|params|x)\":(1|\"a\"|\\[\\]|\\{\"b\":2\\}),){0,2}",
+            value in "(\"([a\u{e9}\\[}]|\\\\[\\\\\"u]|a{64}){0,70}\"?|[\\[{][ a\\[\\]{}]{0,80}(\"([a\\[}]|\\\\[\\\\\"u]){0,70}\"[ \\[\\]{}]{0,60}){0,6}[\\]}]{0,3})",
+            after in "(,\"(id|result|x)\":(1|\"a\"|\\[\\]|\"c)){0,2}[}\\]]?\r?",
+            mut cuts in proptest::collection::vec(0usize..1000, 1..9),
+        ) {
+            let text = format!("{{{before}\"result\":{value}{after}");
+            let bytes = text.as_bytes();
+            cuts.iter_mut().for_each(|cut| *cut %= bytes.len() + 1);
+            cuts.sort_unstable();
+            let Some(mut begun) = Begun::find(&bytes[..cuts[0]]) else { return Ok(()) };
+            // The end of a line can be known before it is there.
+            let line = bytes.strip_suffix(b"\r").unwrap_or(bytes);
+            cuts.iter().for_each(|cut| begun.look(&bytes[..*cut]));
+            let (found, whole) = (begun.object(line), object(line));
+            let seen = found.map_or(0, |members| members.plain);
+            proptest::prop_assert!(bytes[..seen].iter().all(|byte| (1..0x80).contains(byte)));
+            let known = |members: Members| Members { plain: 0, ..members };
+            proptest::prop_assert_eq!(found.map(known), whole.map(known));
         }
     }
 
@@ -902,7 +1097,7 @@ mod tests {
                 let slow = object(&text).and_then(|members| Shape::of(&text, &members));
                 let found = usual(&text);
                 assert!(found.is_none() || found == slow, "{:?}", text.escape_ascii());
-                let mut scanner = Scanner { bytes: &text, at: head.len(), plain: 0 };
+                let mut scanner = Scanner::at(&text, head.len());
                 let is_value = scanner.value().is_some_and(|span| span.end == text.len() - 1);
                 let has_escape = value.contains(&b'\\');
                 assert!(found.is_some() || !is_value || has_escape, "{:?}", text.escape_ascii());

@@ -50,6 +50,16 @@ impl Reader {
         }
     }
 
+    /// What can be seen of the message ahead, which is not whole: the last
+    /// [`Reader::next_piece`] said so.
+    pub fn unfinished(&self) -> &[u8] {
+        match self {
+            Self::Pipe(pipe) => pipe.unfinished(),
+            #[cfg(feature = "websocket")]
+            Self::Socket(_) => &[],
+        }
+    }
+
     /// The stream has ended: what is left of an unfinished message.
     pub fn finish(&mut self) -> Result<Option<Piece<'_>>> {
         match self {

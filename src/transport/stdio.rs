@@ -92,6 +92,12 @@ impl Reader {
         Ok(piece)
     }
 
+    /// What has been read of the message ahead, which is not whole: the last
+    /// [`Reader::next_piece`] said so.
+    pub fn unfinished(&self) -> &[u8] {
+        self.decoder.unfinished()
+    }
+
     /// The stream has ended: what is left of an unfinished message.
     pub fn finish(&mut self) -> Result<Option<Piece<'_>>> {
         let piece = self.decoder.finish()?;

@@ -4,7 +4,8 @@
 
 use std::fmt;
 
-use leash::message::{Frame, Json, Kind, Parsed, Payload, parse};
+use leash::framing::Piece;
+use leash::message::{Begun, Frame, Json, Kind, Parsed, Payload, parse};
 use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
@@ -14,6 +15,7 @@ pub fn run(data: &[u8]) {
     let is_json = text.is_some_and(|text| serde_json::from_str::<IgnoredAny>(text).is_ok());
     assert_eq!(Json::value(data, "it").is_ok(), is_json);
     let parsed = parse(data.into());
+    compare_arriving(&parsed, data);
     if let Some(expected) = Expected::of(data) {
         return compare(&parsed, &expected, data);
     }
@@ -25,6 +27,19 @@ pub fn run(data: &[u8]) {
             Err(bytes) => assert!(holds(data, &bytes)),
         }),
         Parsed::Noise(noise) => assert_eq!(noise.0, data),
+    }
+}
+
+/// It is the same when a part of it has been looked at before.
+fn compare_arriving(whole: &Parsed, data: &[u8]) {
+    let [half, more] = [data.len() / 2, data.len() / 4 * 3];
+    let Some(mut begun) = Begun::new(&data[..half]) else { return };
+    begun.look(&data[..half]);
+    begun.look(&data[..more]);
+    match (begun.parse(Piece::Message(data.into())), whole) {
+        (Parsed::One(frame), Parsed::One(whole)) => assert_eq!(frame.kind(), whole.kind()),
+        (Parsed::Noise(noise), Parsed::Noise(_)) => assert_eq!(noise.0, data),
+        (parsed, whole) => panic!("{parsed:?} instead of {whole:?}"),
     }
 }
 
