@@ -30,13 +30,31 @@ pub(crate) struct Request {
     pub responder: Option<Box<dyn Responder>>,
 }
 
-/// Answers one request, once. Dropped before that, it refuses it.
+/// Answers one request, once.
 pub(crate) trait Responder: Send + Sync {
-    /// Send the `message` that is made for the request's id.
+    /// Send the `message` that is made for the request, whose id is `id`.
     ///
     /// `State`: already answered. `TooBig`, `Full`, `Closed`, `NoMemory`: not
     /// answered; it may be tried again.
-    fn answer<'a>(&self, message: &dyn Fn(Protocol, &str) -> Outgoing<'a>) -> Result<()>;
+    fn answer<'a>(&self, id: &str, message: &dyn Fn(Protocol, &str) -> Outgoing<'a>) -> Result<()>;
+
+    /// Refuse it, unless it was answered: nobody can any more.
+    fn give_up(&self, id: &str);
+}
+
+impl Request {
+    /// Its id, as raw JSON.
+    pub fn id(&self) -> Option<&str> {
+        std::str::from_utf8(self.payload.peer_id()?.bytes()).ok()
+    }
+}
+
+impl Drop for Request {
+    fn drop(&mut self) {
+        if let (Some(responder), Some(id)) = (&self.responder, self.id()) {
+            responder.give_up(id);
+        }
+    }
 }
 
 /// How a call ended.

@@ -122,15 +122,15 @@ impl Decoder {
         // A message that has filled a buffer is large, and most likely as the last
         // one was. Before that, most are small.
         let likely = if self.held() < CHUNK / 2 { least } else { least.max(self.usual + CHUNK) };
-        // One that is far too large would have to be left behind with a copy.
-        let spare = spare::large(likely..=2 * likely).or_else(|| spare::large(least..=usize::MAX));
+        // What a far larger one holds would have to be copied out of it again.
+        let spare = [likely, least].into_iter().find_map(|size| spare::large(size..=2 * size));
         if let Some(mut larger) = spare {
             larger.extend_from_slice(&self.buffer);
             spare::keep(std::mem::replace(&mut self.buffer, larger));
             return Ok(());
         }
-        let more = roomy(likely) - self.buffer.len();
-        self.buffer.try_reserve_exact(more).or_else(|_| self.buffer.try_reserve(CHUNK))
+        let size = if likely <= 2 * least { likely } else { least };
+        self.buffer.try_reserve_exact(roomy(size) - self.buffer.len())
     }
 
     /// The next whole piece, if it is there.
@@ -375,14 +375,15 @@ fn copy(bytes: &[u8]) -> Result<Vec<u8>> {
     // Into a large one such a message will be read one day, up to its end.
     let room = bytes.len() + if bytes.len() < spare::MIN { 0 } else { CHUNK };
     let mut copy = spare::large(room..=2 * room).unwrap_or_default();
-    copy.try_reserve_exact(roomy(room)).map_err(|_| no_memory())?;
+    if copy.capacity() < room {
+        copy.try_reserve_exact(roomy(room)).map_err(|_| no_memory())?;
+    }
     copy.extend_from_slice(bytes);
     Ok(copy)
 }
 
-/// As much memory as is asked for when a message needs `size` bytes. Of a large one
-/// so much that it is also enough for one that is a little longer: what never was
-/// written to is no memory yet.
+/// As much memory as is asked for when a message needs `size` bytes: for a large one
+/// at most a seventh more, so that the next one fits, too, if it is a little longer.
 fn roomy(size: usize) -> usize {
     if size < spare::MIN { size } else { size.next_multiple_of(size.next_power_of_two() / 8) }
 }
@@ -417,12 +418,18 @@ mod tests {
         let mut decoder = Decoder::new(framing, max);
         let mut pieces = Vec::new();
         let mut from = 0;
+        // What could be seen of the message ahead.
+        let mut ahead = Vec::new();
         for to in cuts.iter().copied().chain([bytes.len()]) {
             decoder.room()?.extend_from_slice(&bytes[from..to]);
             from = to;
             while let Some(piece) = decoder.next_piece()? {
+                let (Piece::Message(bytes) | Piece::Noise(bytes)) = &piece;
+                assert!(bytes.starts_with(ahead.strip_suffix(b"\r").unwrap_or(&ahead)));
+                ahead.clear();
                 pieces.push(kept(piece));
             }
+            ahead = decoder.unfinished().to_vec();
         }
         pieces.extend(decoder.finish()?.map(kept));
         Ok(pieces)

@@ -180,8 +180,8 @@ impl<'a> Terminated<'a> {
     }
 }
 
-/// What a piece of the stream holds. No more than a pointer, so that it goes from
-/// hand to hand in registers.
+/// What a piece of the stream holds. A pointer and what it points to, so that it
+/// goes from hand to hand in two registers.
 #[derive(Debug)]
 pub enum Parsed {
     /// One message.
@@ -217,7 +217,14 @@ impl From<Piece<'_>> for Parsed {
 
 /// Read one message.
 pub fn parse(bytes: Cow<'_, [u8]>) -> Parsed {
-    match Shape::find(&bytes) {
+    let found = Shape::find(&bytes);
+    parsed(bytes, found)
+}
+
+/// What a text of that shape is, and how much of it was seen to be text.
+#[inline(always)]
+fn parsed(bytes: Cow<'_, [u8]>, found: Option<(Shape, usize)>) -> Parsed {
+    match found {
         Some((shape, plain)) if scan::is_text(&bytes[plain..]) => {
             Parsed::One(Frame(Held::new(bytes, shape)))
         }
@@ -229,33 +236,35 @@ pub fn parse(bytes: Cow<'_, [u8]>) -> Parsed {
 /// A large message that is still arriving. What has come is looked at while it is
 /// in the cache: later it would have to be fetched again, which takes longer than
 /// the look.
-pub struct Begun(scan::Begun);
+///
+/// `None`: nothing is won by that.
+pub struct Begun(Option<scan::Begun>);
 
 impl Begun {
-    /// Where its largest part should begin.
+    /// Here the value begins that is looked at.
     const HEAD: usize = 4096;
 
-    /// Begin to look at a message of which `bytes` have come; `None`: nothing is won
-    /// by that.
-    pub fn new(bytes: &[u8]) -> Option<Self> {
-        scan::Begun::find(&bytes[..bytes.len().min(Self::HEAD)]).map(Self)
+    /// Begin to look at a message of which `bytes` have come.
+    pub fn new(bytes: &[u8]) -> Self {
+        Self(scan::Begun::find(&bytes[..bytes.len().min(Self::HEAD)]))
     }
 
     /// Look at what has come meanwhile: `bytes` is all that there is of the message.
     pub fn look(&mut self, bytes: &[u8]) {
-        self.0.look(bytes);
+        if let Self(Some(begun)) = self {
+            begun.look(bytes);
+        }
     }
 
     /// Read it, now that `piece` is all of it. The same comes of it as without this.
     pub fn parse(self, piece: Piece<'_>) -> Parsed {
+        let (Self(Some(begun)), Piece::Message(bytes)) = (self, &piece) else {
+            return piece.into();
+        };
+        let members = begun.object(bytes);
+        let found = members.and_then(|members| Shape::and_plain(bytes, &members));
         let Piece::Message(bytes) = piece else { return piece.into() };
-        let found = self.0.object(&bytes).and_then(|members| Shape::and_plain(&bytes, &members));
-        match found {
-            Some((shape, plain)) if scan::is_text(&bytes[plain..]) => {
-                Parsed::One(Frame(Held::new(bytes, shape)))
-            }
-            _ => bytes.into_owned().into(),
-        }
+        parsed(bytes, found)
     }
 }
 
@@ -464,12 +473,12 @@ mod tests {
 
     /// Parse it as it is parsed when it arrives in portions of that size.
     fn parse_arriving(bytes: Vec<u8>, portion: usize) -> Parsed {
-        let mut begun: Option<Begun> = None;
+        let mut begun = Begun::new(&bytes[..portion]);
+        assert!(begun.0.is_some());
         for end in (portion..bytes.len()).step_by(portion) {
-            begun = begun.or_else(|| Begun::new(&bytes[..end]));
-            begun.iter_mut().for_each(|begun| begun.look(&bytes[..end]));
+            begun.look(&bytes[..end]);
         }
-        begun.expect("it is large").parse(Piece::Message(bytes.into()))
+        begun.parse(Piece::Message(bytes.into()))
     }
 
     /// A large message is looked at in portions, on the way through its values, and

@@ -195,6 +195,12 @@ fn noise(frame: impl AsRef<[u8]>) -> Row {
     row(frame, vec![event])
 }
 
+/// Its beginning is shown.
+fn large_noise(frame: String) -> Row {
+    let event = noise_of(&frame[..4096]);
+    row(frame, vec![event])
+}
+
 fn noise_of(text: &str) -> Event {
     let text = Some(text.replace('\0', "\u{FFFD}").into_bytes());
     Event { kind: NOISE, text, ..Event::default() }
@@ -239,6 +245,44 @@ fn check_rows(calls: usize, rows: &[Row]) {
         }
         assert_eq!(rest.next(), None, "{framing:?}");
     }
+}
+
+/// They are looked at as they arrive: whatever is large in them, and whatever is
+/// before or behind.
+#[test]
+fn large_messages_arrive_as_small_ones_do() {
+    let text = format!("\"{}\"", "a\u{e9}\\\\\\\"b".repeat(60_000));
+    let plain = format!("\"{}\"", "x".repeat(700_001));
+    let nested = format!("[{}0]", r#"{"a":["]","\\"],"b":{}},"#.repeat(20_000));
+    let members = r#""a":1,"#.repeat(80_000);
+    let broken = format!("{}}}", &nested[..nested.len() - 1]);
+    check_rows(
+        4,
+        &[
+            row(format!(r#"{{"id":1,"result":{text}}}"#), vec![result(1, &text)]),
+            row(format!(r#"{{"result":{nested},"id":2}}"#), vec![result(2, &nested)]),
+            row(r#"{"method":"small"}"#, vec![notification("small", None)]),
+            row(
+                format!("{{{members}\"method\":\"m\",\"params\":{nested}}}"),
+                vec![notification("m", Some(&nested))],
+            ),
+            row(
+                format!(r#"{{"x":{plain},"id":{plain},"method":"m","params":[{text}]}}"#),
+                vec![request(&plain, "m", Some(&format!("[{text}]")))],
+            ),
+            row(
+                format!(r#"{{"id":3,"error":{{"code":1,"message":"no","data":{plain}}}}}"#),
+                vec![refusal(3, "no", Some(&plain))],
+            ),
+            row(
+                format!(r#"[{{"id":4,"result":{nested}}},{{"method":"n","params":{nested}}}]"#),
+                vec![result(4, &nested), notification("n", Some(&nested))],
+            ),
+            large_noise(format!(r#"{{"id":4,"result":{broken}}}"#)),
+            large_noise(format!(r#"{{"method":"m","params":[{}]}}"#, &plain[..plain.len() - 1])),
+            row(r#"{"method":"last"}"#, vec![notification("last", None)]),
+        ],
+    );
 }
 
 /// Section 7 of <https://www.jsonrpc.org/specification>: what its server says

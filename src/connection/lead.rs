@@ -98,12 +98,7 @@ impl Input {
         if bytes.len() < LARGE {
             return;
         }
-        if self.begun.is_none() {
-            self.begun = Begun::new(bytes).map(Box::new);
-        }
-        if let Some(begun) = &mut self.begun {
-            begun.look(bytes);
-        }
+        self.begun.get_or_insert_with(|| Box::new(Begun::new(bytes))).look(bytes);
     }
 }
 

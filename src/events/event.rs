@@ -83,12 +83,14 @@ pub struct Event {
 thread_local!(static SPARE: Shelf<Box<Event>> = const { Shelf::new() });
 
 impl Event {
-    /// An event without a number, in the memory in which the host will have it.
+    /// An event in the memory in which the host will have it. Its number comes when
+    /// its place is known.
     // Inlined, so that it is written once, into its place.
     #[inline(always)]
     pub(crate) fn boxed(body: Body) -> Box<Self> {
         let Some(mut event) = spare::take(&SPARE) else { return Box::new(Self { seq: 0, body }) };
-        // It was none: to drop nothing costs something, too.
+        // A spare one is `Open`, which holds nothing; to drop that costs something, too.
+        debug_assert!(matches!(event.body, Body::Open));
         mem::forget(mem::replace(&mut event.body, body));
         event
     }

@@ -107,10 +107,11 @@ impl Queue {
 
     /// Add what arrived.
     pub fn push(&mut self, event: Box<Event>) {
+        let seq = self.next();
         if let Some(call) = event.response_of()
             && let Some(responses) = &mut self.responses
         {
-            responses.insert(call, self.first + self.items.len() as i64);
+            responses.insert(call, seq);
         }
         self.append(event);
         if !self.stderr.is_empty() {

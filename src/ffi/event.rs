@@ -5,15 +5,26 @@ use std::ptr;
 
 use super::boundary::{borrow, json, release, status, text, value, write};
 use super::enums::{EventInt, LEASH_NONE, event_text, leash_code, leash_kind};
-use crate::connection::Arrival;
+use crate::connection::{Arrival, Event};
+use crate::error::Result;
 
-// What the host has is the event itself.
-pub use crate::connection::Event as leash_event;
+/// One thing that arrived.
+// The name that C has for an `Event`: what the host holds is the event itself.
+pub struct leash_event(());
 
 /// Give an event to the host, who frees it.
 #[inline(always)]
 pub(super) fn into_raw(event: Arrival) -> *mut leash_event {
-    Box::into_raw(event.into_inner())
+    Box::into_raw(event.into_inner()).cast()
+}
+
+/// # Safety
+///
+/// `event` is NULL, or came from [`into_raw`] and is not freed while the reference
+/// lives.
+unsafe fn event<'a>(event: *const leash_event, name: &str) -> Result<&'a Event> {
+    // SAFETY: an `Event` under its other name, by this function's contract.
+    unsafe { borrow(event.cast(), name) }
 }
 
 /// Answer a REQUEST event; never blocks. result is any JSON of len bytes (or LEASH_NUL); NULL
@@ -36,7 +47,7 @@ pub unsafe extern "C" fn leash_reply(
     status(|| {
         // SAFETY: by this function's contract.
         let (request, result) =
-            unsafe { (borrow(request, "request")?, json(result, len, "result")?) };
+            unsafe { (event(request, "request")?, json(result, len, "result")?) };
         request.reply(result)?;
         Ok(0)
     })
@@ -60,7 +71,7 @@ pub unsafe extern "C" fn leash_reply_error(
     status(|| {
         // SAFETY: by this function's contract.
         let (request, message, data) = unsafe {
-            (borrow(request, "request")?, text(message, "message")?, json(data, len, "data")?)
+            (event(request, "request")?, text(message, "message")?, json(data, len, "data")?)
         };
         request.refuse(rpc_code, message, data)?;
         Ok(0)
@@ -76,7 +87,7 @@ pub unsafe extern "C" fn leash_reply_error(
 pub unsafe extern "C" fn leash_event_kind(e: *const leash_event) -> c_int {
     value(0, || {
         // SAFETY: by this function's contract.
-        let e = unsafe { borrow(e, "e") }?;
+        let e = unsafe { event(e, "e") }?;
         Ok(leash_kind::from(e.kind()) as c_int)
     })
 }
@@ -91,7 +102,7 @@ pub unsafe extern "C" fn leash_event_kind(e: *const leash_event) -> c_int {
 pub unsafe extern "C" fn leash_event_int(e: *const leash_event, field: c_int) -> i64 {
     value(LEASH_NONE, || {
         // SAFETY: by this function's contract.
-        let event = unsafe { borrow(e, "e") }?;
+        let event = unsafe { event(e, "e") }?;
         let number = match EventInt::new(field) {
             Some(EventInt::Status) => event.status().map(|status| match status {
                 Ok(()) => 0,
@@ -124,7 +135,7 @@ pub unsafe extern "C" fn leash_event_str(
     unsafe { write(len, 0) };
     value(ptr::null(), || {
         // SAFETY: by this function's contract.
-        let event = unsafe { borrow(e, "e") }?;
+        let event = unsafe { event(e, "e") }?;
         let Some(text) = event_text(field).and_then(|field| event.text(field)) else {
             return Ok(ptr::null());
         };
@@ -148,7 +159,7 @@ pub unsafe extern "C" fn leash_event_free(e: *mut leash_event) {
         if !e.is_null() {
             // SAFETY: from `into_raw`, and freed once, by this function's
             // contract.
-            drop(Arrival::from(unsafe { Box::from_raw(e) }));
+            drop(Arrival::from(unsafe { Box::from_raw(e.cast::<Event>()) }));
         }
     });
 }

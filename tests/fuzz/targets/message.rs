@@ -5,7 +5,7 @@
 use std::fmt;
 
 use leash::framing::Piece;
-use leash::message::{Begun, Frame, Json, Kind, Parsed, Payload, parse};
+use leash::message::{Begun, Frame, Json, Kind, Parsed, Payload, Terminated, parse};
 use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
@@ -33,11 +33,24 @@ pub fn run(data: &[u8]) {
 /// It is the same when a part of it has been looked at before.
 fn compare_arriving(whole: &Parsed, data: &[u8]) {
     let [half, more] = [data.len() / 2, data.len() / 4 * 3];
-    let Some(mut begun) = Begun::new(&data[..half]) else { return };
+    let mut begun = Begun::new(&data[..half]);
     begun.look(&data[..half]);
     begun.look(&data[..more]);
     match (begun.parse(Piece::Message(data.into())), whole) {
-        (Parsed::One(frame), Parsed::One(whole)) => assert_eq!(frame.kind(), whole.kind()),
+        (Parsed::One(frame), Parsed::One(whole)) => {
+            assert_eq!(frame.kind(), whole.kind());
+            let Parsed::One(whole) = parse(data.into()) else { unreachable!("it was one") };
+            let [arrived, whole] = [frame, whole].map(Frame::open);
+            let bytes = |part: Option<Terminated<'_>>| part.map(|part| part.bytes().to_vec());
+            assert_eq!(bytes(arrived.json()), bytes(whole.json()));
+            assert_eq!(bytes(arrived.method()), bytes(whole.method()));
+            assert_eq!(bytes(arrived.peer_id()), bytes(whole.peer_id()));
+            assert_eq!(bytes(arrived.error_message()), bytes(whole.error_message()));
+            assert_eq!(arrived.error_code(), whole.error_code());
+        }
+        (Parsed::Batch(arrived), Parsed::Batch(whole)) => {
+            assert_eq!(arrived.0.len(), whole.0.len());
+        }
         (Parsed::Noise(noise), Parsed::Noise(_)) => assert_eq!(noise.0, data),
         (parsed, whole) => panic!("{parsed:?} instead of {whole:?}"),
     }
