@@ -57,6 +57,10 @@ const LANES: usize = 32;
 /// So many times, one by one.
 const NEAR: usize = 4;
 
+/// A message that has outgrown its buffer may take a spare one so many times as
+/// large as it needs at least. If that is far too large, it is copied out of it.
+const OUTGROWN: usize = 8;
+
 /// Headers of one message may take this much.
 const HEADERS_MAX: usize = 8 * 1024;
 
@@ -121,15 +125,20 @@ impl Decoder {
         let least = CHUNK.max(2 * self.buffer.capacity());
         // A message that has filled a buffer is large, and most likely as the last
         // one was. Before that, most are small.
-        let likely = if self.held() < CHUNK / 2 { least } else { least.max(self.usual + CHUNK) };
-        // What a far larger one holds would have to be copied out of it again.
-        let spare = [likely, least].into_iter().find_map(|size| spare::large(size..=2 * size));
+        let likely = if self.held() < CHUNK / 2 { 0 } else { self.usual + CHUNK };
+        let (size, spare) = match likely {
+            _ if likely < least => (least, spare::large(least..=OUTGROWN * least)),
+            _ if likely <= 2 * least => (likely, spare::large(likely..=2 * likely)),
+            _ => {
+                let spare = spare::large(likely..=2 * likely);
+                (least, spare.or_else(|| spare::large(least..=OUTGROWN * least)))
+            }
+        };
         if let Some(mut larger) = spare {
             larger.extend_from_slice(&self.buffer);
             spare::keep(std::mem::replace(&mut self.buffer, larger));
             return Ok(());
         }
-        let size = if likely <= 2 * least { likely } else { least };
         self.buffer.try_reserve_exact(roomy(size) - self.buffer.len())
     }
 
