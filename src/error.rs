@@ -46,11 +46,11 @@ pub enum Code {
 ///
 /// The sentence never holds argv, environment values, headers, tokens,
 /// payloads, or a URL's user info, path or query.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Error(Box<Parts>);
 
 // Behind one pointer: nearly every function can fail, and nearly none does.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 struct Parts {
     code: Code,
     text: Cow<'static, str>,
@@ -112,6 +112,13 @@ fn reason(source: &io::Error) -> String {
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0.text)
+    }
+}
+
+impl fmt::Debug for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Parts { code, text, os } = &*self.0;
+        f.debug_struct("Error").field("code", code).field("text", text).field("os", os).finish()
     }
 }
 
