@@ -86,9 +86,10 @@ impl<C> Session<C> {
 
     /// End the call `id`; `None` when it has ended already, or never was.
     pub fn end(&mut self, id: CallId) -> Option<C> {
-        let call = match self.place(id)? {
-            0 => self.calls.pop_front().and_then(|(_, call)| call),
-            place => self.calls[place].1.take(),
+        // Most peers answer in order.
+        let call = match self.calls.front()? {
+            (first, _) if *first == id => self.calls.pop_front().and_then(|(_, call)| call),
+            _ => self.place(id).and_then(|place| self.calls[place].1.take()),
         }?;
         self.open -= 1;
         while let Some((_, None)) = self.calls.front() {

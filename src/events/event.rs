@@ -95,17 +95,6 @@ impl Event {
         event
     }
 
-    /// What it counts against the limit in bytes.
-    pub(super) fn size(&self) -> usize {
-        match &self.body {
-            Body::Open | Body::Closed(_) | Body::Response { .. } => 0,
-            Body::Notification(payload) => payload.size(),
-            Body::Request(request) => request.payload.size(),
-            Body::Stderr { line, .. } => line.size(),
-            Body::Noise(text) => text.size(),
-        }
-    }
-
     /// The call that it is the response of.
     pub(super) fn response_of(&self) -> Option<CallId> {
         match self.body {

@@ -171,8 +171,7 @@ impl Queue {
         if matches!(event.body, Body::Stderr { .. }) {
             self.stderr.push_back(event.seq);
         }
-        let size = event.size();
-        if let Some(load) = self.load(&event.body) {
+        if let Some((load, size)) = self.load(&event.body) {
             load.events += 1;
             load.bytes += size;
         }
@@ -194,8 +193,7 @@ impl Queue {
             self.items.pop_front();
             self.first += 1;
         }
-        let size = event.size();
-        if let Some(load) = self.load(&event.body) {
+        if let Some((load, size)) = self.load(&event.body) {
             load.events -= 1;
             load.bytes -= size;
         }
@@ -212,11 +210,15 @@ impl Queue {
         }
     }
 
-    fn load(&mut self, body: &Body) -> Option<&mut Load> {
+    /// Where an event counts against the limits, and how many bytes it counts.
+    #[inline(always)]
+    fn load(&mut self, body: &Body) -> Option<(&mut Load, usize)> {
         match body {
             Body::Open | Body::Closed(_) | Body::Response { .. } => None,
-            Body::Stderr { .. } => Some(&mut self.lines),
-            Body::Notification(_) | Body::Request(_) | Body::Noise(_) => Some(&mut self.messages),
+            Body::Notification(payload) => Some((&mut self.messages, payload.size())),
+            Body::Request(request) => Some((&mut self.messages, request.payload.size())),
+            Body::Noise(text) => Some((&mut self.messages, text.size())),
+            Body::Stderr { line, .. } => Some((&mut self.lines, line.size())),
         }
     }
 
