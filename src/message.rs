@@ -258,13 +258,14 @@ impl Begun {
 
     /// Read it, now that `piece` is all of it. The same comes of it as without this.
     pub fn parse(self, piece: Piece<'_>) -> Parsed {
-        let (Self(Some(begun)), Piece::Message(bytes)) = (self, &piece) else {
-            return piece.into();
-        };
-        let members = begun.object(bytes);
-        let found = members.and_then(|members| Shape::and_plain(bytes, &members));
-        let Piece::Message(bytes) = piece else { return piece.into() };
-        parsed(bytes, found)
+        match (self, piece) {
+            (Self(Some(begun)), Piece::Message(bytes)) => {
+                let members = begun.object(&bytes);
+                let found = members.and_then(|members| Shape::and_plain(&bytes, &members));
+                parsed(bytes, found)
+            }
+            (_, piece) => piece.into(),
+        }
     }
 }
 
