@@ -24,7 +24,7 @@ from typing import (
 
 from . import _json
 from ._client import answer, log, refuse
-from ._connection import Connection, _Base, check_timeout, tidy, warn_unclosed
+from ._connection import Connection, _Base, call_limit, check_timeout, tidy, warn_unclosed
 from ._errors import (
     ClosedError,
     CloseTimeout,
@@ -38,7 +38,7 @@ from ._errors import (
     StateError,
 )
 from ._events import AnyEvent, Closed, Event, Opened, Request, Response, outcome
-from ._library import EventPointer, failure, milliseconds, quick
+from ._library import EventPointer, failure, quick
 from ._options import environment_timeout
 
 A = TypeVar("A", bound="AsyncClient")
@@ -183,14 +183,13 @@ class AsyncClient(_Base):
         raw: Optional[bool] = None,
     ) -> "asyncio.Future[Any]":
         """Send a request now, and give back its answer to be awaited, or cancelled."""
-        limit = self._timeout if timeout is None else check_timeout(timeout)
-        milli = -1 if limit == float("inf") else max(1, milliseconds(limit))
+        limit = self._limit if timeout is None else call_limit(check_timeout(timeout))
         connection = self._open_connection()
         number = c_int64()
         self._tag = tag = self._tag + 1
         call = _Call(self, tag, self._raw if raw is None else raw)
         connection.submit(
-            self._method(method), _json.params_of(params), c_int64(milli), c_int64(tag), number
+            self._methods[method], _json.params_of(params), limit, c_int64(tag), number
         )
         call.number = number.value
         self._calls[tag] = call
@@ -200,7 +199,7 @@ class AsyncClient(_Base):
 
     def notify(self, method: str, params: Any = None) -> None:
         """Send a notification; never waits. ClosedError, FullError, TooBigError."""
-        self._open_connection().notify(self._method(method), _json.params_of(params))
+        self._open_connection().notify(self._methods[method], _json.params_of(params))
 
     def flush(self) -> None:
         """Send what `cork` has collected."""

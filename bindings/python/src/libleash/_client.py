@@ -21,19 +21,30 @@ from typing import (
 )
 
 from . import _abi, _json
-from ._connection import Connection, _Base, check_timeout, tidy, warn_unclosed
+from ._connection import (
+    NO_LIMIT,
+    Connection,
+    _Base,
+    call_limit,
+    check_timeout,
+    tidy,
+    warn_unclosed,
+)
 from ._errors import CallTimeout, ClosedError, FullError, RpcError, StateError
 from ._events import AnyEvent, Event, Request, Response, event, outcome
 from ._library import (
     NAP,
     NAP_MS,
+    NOW,
     EventPointer,
     failure,
     milliseconds,
     nap,
+    poll_at_once,
     poll_for,
     quick,
     run_signal_handlers,
+    wait_at_once,
     wait_for,
 )
 
@@ -42,7 +53,6 @@ C = TypeVar("C", bound="Client")
 
 log = logging.getLogger("libleash")
 
-_NO_LIMIT = c_int64(-1)
 _NO_TAG = c_int64(0)
 
 
@@ -56,7 +66,8 @@ class Client(_Base):
 
     def _set_up(self, connect_timeout: Optional[float]) -> None:
         self._pump_lock = threading.Lock()
-        self._changed = threading.Condition(threading.Lock())
+        self._change_lock = threading.Lock()
+        self._changed = threading.Condition(self._change_lock)
         #: How often something was found, and how many threads wait for that.
         self._changes = 0
         self._waiting = 0
@@ -117,11 +128,10 @@ class Client(_Base):
         can.
         """
         limit = self._timeout if timeout is None else check_timeout(timeout)
-        connection = self._open_connection()
         call = c_int64()
         try:
-            connection.submit(
-                self._method(method), _json.params_of(params), _NO_LIMIT, _NO_TAG, call
+            self._open_connection().submit(
+                self._methods[method], _json.params_of(params), NO_LIMIT, _NO_TAG, call
             )
             pointer = self._answer(call, limit)
             if pointer is None:
@@ -134,24 +144,32 @@ class Client(_Base):
 
     def submit(self, method: str, params: Any = None, *, timeout: Optional[float] = None) -> "Call":
         """Send a request without waiting. The `timeout` runs from now."""
-        limit = self._timeout if timeout is None else check_timeout(timeout)
+        limit = self._limit if timeout is None else call_limit(check_timeout(timeout))
         call = c_int64()
-        connection = self._open_connection()
-        milli = c_int64(max(1, milliseconds(limit))) if limit != float("inf") else _NO_LIMIT
         if len(self._abandoned) > 64:
             self._sweep()
-        connection.submit(self._method(method), _json.params_of(params), milli, _NO_TAG, call)
-        return Call(self, call.value, method)
+        self._open_connection().submit(
+            self._methods[method], _json.params_of(params), limit, _NO_TAG, call
+        )
+        return Call(self, call, method)
 
     def notify(self, method: str, params: Any = None) -> None:
         """Send a notification. ClosedError, FullError, TooBigError."""
-        self._open_connection().notify(self._method(method), _json.params_of(params))
+        self._open_connection().notify(self._methods[method], _json.params_of(params))
 
     def flush(self) -> None:
         """Send what `cork` has collected."""
         status = quick.flush(self._open_connection().address)
         if status < 0:
             raise failure(status)
+
+    def _answer_at_once(self, call: c_int64) -> Optional[EventPointer]:
+        """The response of `call`, if it is there, without giving the GIL away."""
+        if self._on_request or self._on_notification:
+            return None
+        pointer = EventPointer()
+        status = wait_at_once(self._open_connection().handle, call, NOW, byref(pointer))
+        return pointer if status == 1 else None
 
     def _answer(self, call: c_int64, limit: float) -> Optional[EventPointer]:
         """The response of `call`; None when `limit` passes."""
@@ -209,14 +227,15 @@ class Client(_Base):
         """
         limit = float("inf") if timeout is None else check_timeout(timeout)
 
-        def ready() -> Optional[Any]:
-            event = self._inbox.get()
-            if event is None and self._was_woken:
-                self._was_woken = False
-                return False
-            return event
+        return self._pump(self._next, limit, wants_events=True) or None
 
-        return self._pump(ready, limit, wants_events=True) or None
+    def _next(self) -> Optional[Any]:
+        """What a `poll` is to give back: an event that was kept, or False for a wake."""
+        event = self._inbox.get()
+        if event is None and self._was_woken:
+            self._was_woken = False
+            return False
+        return event
 
     def events(self, timeout: Optional[float] = None) -> Iterator[AnyEvent]:
         """Events until `Closed`, which is the last one.
@@ -275,13 +294,11 @@ class Client(_Base):
         until = time.monotonic() + limit
         while True:
             changes = self._changes
-            found = ready()
-            if found is not None:
-                return found
-            left = until - time.monotonic()
             if not self._pump_lock.acquire(False):
-                if left <= 0:
-                    return None
+                found = ready()
+                left = until - time.monotonic()
+                if found is not None or left <= 0:
+                    return found
                 self._wait_for_change(changes, left)
                 continue
             event: Any = None
@@ -292,7 +309,7 @@ class Client(_Base):
                     return found
                 if self._inbox.is_full():
                     raise FullError("too many events are unread: take some with poll")
-                event = self._take(left)
+                event = self._take(until)
                 if event is not None:
                     handler = self._handler(event)
                     if handler is None:
@@ -308,8 +325,8 @@ class Client(_Base):
                     run(handler, event)
                 finally:
                     self._tell_all()
-            elif event is None and left <= 0:
-                return None
+            elif event is None and until <= time.monotonic():
+                return ready()
 
     def _wait_for_change(self, seen: int, limit: float) -> None:
         """Wait while another thread takes events, and nothing has changed since `seen`."""
@@ -323,7 +340,7 @@ class Client(_Base):
 
     def _tell(self) -> None:
         """Let the threads that wait look again."""
-        with self._changed:
+        with self._change_lock:
             self._changes += 1
             if self._waiting:
                 self._changed.notify_all()
@@ -337,20 +354,19 @@ class Client(_Base):
                 self._nudges += 1
             quick.wake(self._open_connection().address)
 
-    def _take(self, limit: float) -> Optional[Event]:
-        """The next event of the library; None on timeout, signal or wake."""
+    def _take(self, until: float) -> Optional[Event]:
+        """The next event of the library; None at the time `until`, on a signal or wake."""
         pointer = EventPointer()
         handle = self._open_connection().handle
-        until = time.monotonic() + limit
-        while True:
+        # One that is there already comes without giving the GIL away.
+        status = poll_at_once(handle, NOW, byref(pointer))
+        while status == 0:
             left = until - time.monotonic()
+            if left <= 0:
+                return None
             status = poll_for(handle, c_int64(milliseconds(nap(left))), byref(pointer))
-            if status != 0 or left <= NAP:
-                break
         if status == 1:
             return event(pointer)
-        if status == 0:
-            return None
         if status == _abi.LEASH_E_INTERRUPTED:
             run_signal_handlers()
             with self._changed:
@@ -358,7 +374,7 @@ class Client(_Base):
                 self._nudges -= was_nudged
             if was_nudged:
                 # There may be an event all the same.
-                return self._take(0.0)
+                return self._take(0.0)  # A time long past.
             if self._wakes:
                 self._wakes -= 1
                 self._was_woken = True
@@ -415,14 +431,15 @@ class Client(_Base):
 
     def _forked(self) -> None:
         self._pump_lock = threading.Lock()
-        self._changed = threading.Condition(threading.Lock())
+        self._change_lock = threading.Lock()
+        self._changed = threading.Condition(self._change_lock)
         self._waiting = 0
 
 
 class Call:
     """A request that was submitted. Its answer is waited for with `result`, by any thread."""
 
-    def __init__(self, client: Client, number: int, method: str) -> None:
+    def __init__(self, client: Client, number: c_int64, method: str) -> None:
         self._client = client
         self._number = number
         self._method = method
@@ -463,27 +480,29 @@ class Call:
 
     def cancel(self) -> bool:
         """Give up: `result` raises CallCancelled now. False: it has ended already."""
-        return self._client._open_connection().cancel(self._number)
+        return self._client._open_connection().cancel(self._number.value)
 
     def _wait(self, limit: float) -> Optional[EventPointer]:
         if self._pointer is None:
-            until = time.monotonic() + limit
-            if not self._lock.acquire(timeout=min(limit, threading.TIMEOUT_MAX)):
-                return self._pointer
+            if not self._lock.acquire(False):
+                until = time.monotonic() + limit
+                if not self._lock.acquire(timeout=min(limit, threading.TIMEOUT_MAX)):
+                    return self._pointer
+                limit = max(0.0, until - time.monotonic())
             try:
                 if self._pointer is None:
-                    left = max(0.0, until - time.monotonic())
-                    self._pointer = self._client._answer(c_int64(self._number), left)
+                    client, call = self._client, self._number
+                    self._pointer = client._answer_at_once(call) or client._answer(call, limit)
             finally:
                 self._lock.release()
         return self._pointer
 
     def __repr__(self) -> str:
-        return f"<libleash.Call {self._number} {self._method}>"
+        return f"<libleash.Call {self._number.value} {self._method}>"
 
     def __del__(self) -> None:
         if getattr(self, "_pointer", self) is None:
-            self._client._abandon(self._number)
+            self._client._abandon(self._number.value)
 
 
 def run(handler: Callable[[Any], Any], event: Event) -> None:

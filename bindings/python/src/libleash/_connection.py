@@ -26,6 +26,7 @@ from . import _abi
 from ._errors import CloseTimeout, InvalidError
 from ._events import AnyEvent, Event, Notification, Request, StderrLine, event
 from ._library import (
+    NOW,
     QUICK_MAX,
     EventPointer,
     check,
@@ -41,7 +42,7 @@ from ._library import (
 from ._options import Options, PathLike
 
 DEFAULT_QUEUE = 4096
-_NOW = c_int64(0)
+NO_LIMIT = c_int64(-1)
 _DEFAULT_GRACE = 2.0
 
 Handler = Callable[[Any], Any]
@@ -94,7 +95,7 @@ class Connection:
         """The next event, if it is there. ClosedError: there will be none."""
         while True:
             pointer = EventPointer()
-            status = poll_at_once(self.handle, _NOW, byref(pointer))
+            status = poll_at_once(self.handle, NOW, byref(pointer))
             if status == 1:
                 found = event(pointer)
                 if found is not None:
@@ -228,8 +229,9 @@ class _Base:
             protocol=protocol, **options,
         )  # fmt: skip
         self._timeout = float("inf") if timeout is None else check_timeout(timeout)
+        self._limit = call_limit(self._timeout)
         self._raw = raw
-        self._methods: Dict[str, bytes] = {}
+        self._methods = Methods()
         self._on_request: Dict[str, Handler] = {}
         self._on_notification: Dict[str, Handler] = {}
         self._inbox = Inbox(self._options.queue_events or DEFAULT_QUEUE)
@@ -244,16 +246,6 @@ class _Base:
 
     def _forked(self) -> None:
         pass
-
-    def _method(self, method: str) -> bytes:
-        encoded = self._methods.get(method)
-        if encoded is None:
-            encoded = method.encode("utf-8", "surrogatepass")
-            if b"\0" in encoded:
-                raise InvalidError("method contains a NUL")
-            if len(self._methods) < 1024:
-                self._methods[method] = encoded
-        return encoded
 
     @property
     def pid(self) -> Optional[int]:
@@ -296,6 +288,8 @@ class _Base:
         return _register(self._on_notification, method, handler)
 
     def _handler(self, event: Event) -> Optional[Handler]:
+        if not self._on_request and not self._on_notification:
+            return None
         if isinstance(event, Request):
             return self._on_request.get(event.method) or self._on_request.get("*")
         if isinstance(event, Notification):
@@ -304,6 +298,18 @@ class _Base:
 
     def __reduce__(self) -> Any:
         raise TypeError("a client cannot be pickled: connect in the process that uses it")
+
+
+class Methods(Dict[str, bytes]):
+    """The names of methods as C has them."""
+
+    def __missing__(self, method: str) -> bytes:
+        encoded = method.encode("utf-8", "surrogatepass")
+        if b"\0" in encoded:
+            raise InvalidError("method contains a NUL")
+        if len(self) < 1024:
+            self[method] = encoded
+        return encoded
 
 
 _clients: "weakref.WeakSet[_Base]" = weakref.WeakSet()
@@ -349,6 +355,8 @@ class Inbox:
                 return
 
     def get(self) -> Optional[AnyEvent]:
+        if not self._events:
+            return None
         try:
             event = self._events.popleft()
         except IndexError:
@@ -365,6 +373,11 @@ def check_timeout(timeout: float) -> float:
     if not timeout >= 0:
         raise InvalidError("a timeout is a number of seconds, not negative")
     return timeout
+
+
+def call_limit(limit: float) -> c_int64:
+    """A call's own limit, as the library takes it."""
+    return NO_LIMIT if limit == float("inf") else c_int64(max(1, milliseconds(limit)))
 
 
 def warn_unclosed(client: object) -> None:

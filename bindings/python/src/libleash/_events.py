@@ -10,7 +10,16 @@ from typing import Any, Callable, Dict, Optional, Union
 
 from . import _abi, _json
 from ._errors import CallTimeout, LeashError, RpcError, from_status
-from ._library import QUICK_MAX, EventPointer, check, event_bytes, event_int, event_kind, quick, wait
+from ._library import (
+    QUICK_MAX,
+    EventPointer,
+    check,
+    event_bytes,
+    event_int,
+    event_kind,
+    quick,
+    wait,
+)
 from ._options import text
 
 
@@ -167,7 +176,7 @@ def outcome(pointer: EventPointer, raw: bool) -> Any:
     """The result of a RESPONSE, parsed or as text; or its error, raised."""
     status = event_int(pointer, _abi.LEASH_INT_STATUS)
     if status == 0:
-        json = content(pointer, _abi.LEASH_STR_JSON)
+        json: Optional[bytes] = event_bytes(pointer, _abi.LEASH_STR_JSON, None)
         if raw:
             return b"null" if json is None else json
         return _json.parse(json)
@@ -194,8 +203,8 @@ def _response(pointer: EventPointer, seq: int) -> Event:
 
 
 def _notification(pointer: EventPointer, seq: int) -> Event:
-    method = words(pointer, _abi.LEASH_STR_METHOD)
-    return Notification(seq, method, content(pointer, _abi.LEASH_STR_JSON))
+    method: bytes = event_bytes(pointer, _abi.LEASH_STR_METHOD, None)
+    return Notification(seq, method.decode(), event_bytes(pointer, _abi.LEASH_STR_JSON, None))
 
 
 def _request(pointer: EventPointer, seq: int) -> Event:
@@ -246,4 +255,4 @@ _KINDS: Dict[int, Callable[[EventPointer, int], Event]] = {
 def event(pointer: EventPointer) -> Optional[Event]:
     """What C gave, as Python has it; None for a kind that is newer than this."""
     make = _KINDS.get(event_kind(pointer))
-    return None if make is None else make(pointer, count(pointer, _abi.LEASH_INT_SEQ))
+    return None if make is None else make(pointer, event_int(pointer, _abi.LEASH_INT_SEQ))

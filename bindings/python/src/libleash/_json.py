@@ -35,14 +35,6 @@ def _encode_once() -> Callable[[Json, int], Any]:
 _encode = _encode_once()
 
 
-def _dump_text(value: Json) -> str:
-    try:
-        return "".join(_encode(value, 0))
-    except RecursionError:
-        # It may be a circle, of which only this one knows to speak.
-        return _encoder.encode(value)
-
-
 def _no_constant(name: str) -> Any:
     raise ValueError(f"{name} is not JSON")
 
@@ -53,7 +45,11 @@ _scan: Callable[[str, int], Any] = getattr(_decoder, "scan_once")
 
 def _dumps(value: Json) -> bytes:
     try:
-        return _dump_text(value).encode()
+        try:
+            return "".join(_encode(value, 0)).encode()
+        except RecursionError:
+            # It may be a circle, of which only this one knows to speak.
+            return _encoder.encode(value).encode()
     except UnicodeEncodeError:
         # Half of a surrogate pair: JSON can say it, UTF-8 cannot.
         return _dump_ascii(value).encode()
@@ -115,8 +111,11 @@ else:
 
 def params_of(params: Json) -> Optional[bytes]:
     """What goes out as params: bytes as they are, None as nothing."""
-    if params is None or type(params) is bytes:
-        return params
+    kind = type(params)
+    if kind is dict or kind is list:
+        return dumps(params)
+    if params is None or kind is bytes:
+        return params  # type: ignore[no-any-return]
     if isinstance(params, str):
         raise TypeError("params must be a mapping, a sequence, or JSON text as bytes; not a str")
     return value_of(params)

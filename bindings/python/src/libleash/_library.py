@@ -101,6 +101,7 @@ def _bare(library: ctypes.CDLL, name: str, result: Any) -> Callable[..., Any]:
 submit_quick = _bare(_keeping, "leash_submit", c_int)
 submit_large = _bare(_giving, "leash_submit", c_int)
 wait_for = _bare(_giving, "leash_wait", c_int)
+wait_at_once = _bare(_keeping, "leash_wait", c_int)
 poll_at_once = _bare(_keeping, "leash_poll", c_int)
 poll_for = _bare(_giving, "leash_poll", c_int)
 event_kind = _bare(_keeping, "leash_event_kind", c_int)
@@ -145,6 +146,7 @@ def check(status: int) -> int:
     return status
 
 
+NOW = c_int64(0)
 #: See `nap`.
 NAP = 0.1
 NAP_MS = c_int64(100)
