@@ -266,6 +266,10 @@ def test_wake_ends_one_poll(demo: List[str]) -> None:
         assert client.poll() is None
         waker.join()
         assert client.poll(0.01) is None
+        client.wake()
+        assert client.poll(0) is None
+        began = time.monotonic()
+        assert client.poll(0.05) is None and time.monotonic() - began >= 0.05
 
 
 def test_wait_for_runs_handlers_until_it_is_so(misbehave: Misbehave) -> None:
