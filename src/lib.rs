@@ -59,6 +59,7 @@ pub mod ffi;
 pub mod framing;
 #[doc(hidden)]
 pub mod message;
+mod numbered;
 #[doc(hidden)]
 pub mod options;
 #[doc(hidden)]

@@ -143,17 +143,16 @@ impl Log {
             Piece::Message(bytes) => message::parse(Cow::Borrowed(bytes)),
             Piece::Noise(bytes) => return self.noise(bytes.len()),
         };
+        self.parsed(parsed);
+    }
+
+    fn parsed(&self, parsed: Parsed) {
         match parsed {
             Parsed::One(frame) => self.frame(frame),
             Parsed::Noise(noise) => self.noise(noise.0.len()),
             Parsed::Batch(batch) => {
-                self.line(&format!("<- batch of {}:", batch.0.len()));
-                for part in batch.0 {
-                    match part {
-                        Ok(frame) => self.frame(frame),
-                        Err(bytes) => self.noise(bytes.len()),
-                    }
-                }
+                self.line("<- batch:");
+                batch.for_each(|part| self.parsed(part));
             }
         }
     }

@@ -1,9 +1,10 @@
 //! Servers that say too much, read too little, or never answer.
 
+use std::fs;
 use std::time::Duration;
 
 mod harness;
-use harness::{Program, c_program, is_watched, misbehave, scenario_of};
+use harness::{Program, c_program, is_watched, misbehave, scenario_of, work};
 
 /// In one build: most of these take a second, or much memory.
 #[track_caller]
@@ -27,6 +28,21 @@ fn program() -> Program {
 fn run_fast(name: &str, steps: &[&str]) {
     let program = program().never_under_valgrind();
     scenario_of(program.timeout(Duration::from_secs(120)), name, &misbehave(steps));
+}
+
+#[test]
+fn a_batch_waits_for_the_host() {
+    let part = r#"{"method":"m","params":[0]},1,"#;
+    let batch = format!("[{}{{\"id\":1,\"result\":2}}]\n", part.repeat(200_000));
+    let path = work().join("batch.json");
+    fs::write(&path, batch).expect("the batch can be written");
+    let file = format!("file:{}", path.display());
+    run_fast("a_batch_waits_for_the_host", &["request", &file, "notify:after", "exit:0"]);
+}
+
+#[test]
+fn what_has_gone_past_an_unread_event_holds_no_memory() {
+    run_fast("what_has_gone_past_holds_no_memory", &["stderr-flood:3000000", "echo-loop"]);
 }
 
 #[test]

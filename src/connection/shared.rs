@@ -5,6 +5,7 @@
 //! plain WebSocket has a third ([`crate::transport::websocket::Plain`]), which is
 //! taken with neither of them.
 
+use std::collections::VecDeque;
 use std::ops::{Deref, DerefMut};
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -64,6 +65,11 @@ pub(super) struct State {
     /// Responses for which a thread is waiting.
     answers: Vec<(CallId, Box<Event>)>,
     pub queue: Queue,
+    /// What was read and waits for room: a batch, and what came with it. While there
+    /// is any the queue is full.
+    backlog: VecDeque<Parsed>,
+    /// The end, while that is not empty.
+    closed: Option<Closed>,
     deadlines: Deadlines,
     pub reading: Reading<Input, Parker>,
     /// Threads that sleep until `ready` is readable.
@@ -174,6 +180,8 @@ impl Shared {
             calls: Session::default(),
             answers: Vec::new(),
             queue,
+            backlog: VecDeque::new(),
+            closed: None,
             deadlines: Deadlines::default(),
             reading: Reading::none(),
             sleepers: 0,
@@ -284,11 +292,6 @@ impl Shared {
         });
     }
 
-    /// Whether reading must stop until the host has taken some events.
-    pub fn is_full(&self) -> bool {
-        self.state().queue.is_full()
-    }
-
     /// Take in what the transport read.
     pub fn receive(&self, piece: Piece<'_>) {
         let parsed = Parsed::from(piece);
@@ -298,29 +301,14 @@ impl Shared {
     /// Take in what came at the end, when a full queue no longer stops reading:
     /// one message goes past its limits, and of the rest only answers count.
     pub fn take_in(&self, piece: Piece<'_>) {
-        let is_full = self.is_full();
-        if !is_full || !std::mem::replace(&mut self.state().is_past_limits, true) {
-            return self.receive(piece);
-        }
-        let size = piece.size() as u64;
-        if !self.receive_answer(piece) {
-            self.state().discarded += size;
-        }
-    }
-
-    /// Take in an answer that a call waits for, although the queue is full.
-    /// `false`: it was something else, and is gone.
-    fn receive_answer(&self, piece: Piece<'_>) -> bool {
-        let Piece::Message(bytes) = piece else { return false };
-        let Parsed::One(frame) = message::parse(bytes) else { return false };
-        let (Kind::Result(Some(id)) | Kind::Failure(Some(id))) = frame.kind() else { return false };
+        let parsed = Parsed::from(piece);
         self.update(|state| {
-            let is_awaited = CallId::new(id).is_some_and(|id| state.calls.contains(id));
-            if is_awaited {
-                state.receive_one(frame);
+            if !state.queue.is_full() || !std::mem::replace(&mut state.is_past_limits, true) {
+                state.receive(parsed);
+            } else {
+                state.discarded += state.receive_answers(parsed) as u64;
             }
-            is_awaited
-        })
+        });
     }
 
     /// End the calls whose deadline has passed, and tell the peer.
@@ -520,7 +508,8 @@ impl Shared {
             closed.discarded = state.discarded;
             state.end_all(&closed_by_host());
             state.life = Life::Closed { failed, left };
-            state.queue.push_closed(closed);
+            state.closed = Some(closed);
+            state.refill();
             state.ring_watchers();
         });
     }
@@ -557,6 +546,9 @@ impl State {
     /// Take the next event.
     pub fn take_next(&mut self) -> Option<Box<Event>> {
         let event = self.queue.pop();
+        if !self.backlog.is_empty() {
+            self.refill();
+        }
         self.note_taken();
         event
     }
@@ -597,13 +589,54 @@ impl State {
     #[inline]
     pub fn receive(&mut self, parsed: Parsed) {
         match parsed {
-            Parsed::One(frame) => self.receive_one(frame),
-            Parsed::Noise(noise) => self.noise(&noise.0),
-            Parsed::Batch(batch) => batch.0.into_iter().for_each(|part| match part {
-                Ok(frame) => self.receive_one(frame),
-                Err(bytes) => self.noise(&bytes),
-            }),
+            Parsed::One(frame) if self.backlog.is_empty() => self.receive_one(frame),
+            parsed => {
+                self.backlog.push_back(parsed);
+                self.refill();
+            }
         }
+    }
+
+    /// Take in what waits for room, for as much as there is. Of a batch each part
+    /// needs its own.
+    fn refill(&mut self) {
+        while !self.queue.is_full()
+            && let Some(first) = self.backlog.pop_front()
+        {
+            match first {
+                Parsed::One(frame) => self.receive_one(frame),
+                Parsed::Noise(noise) => self.noise(&noise.0),
+                Parsed::Batch(mut batch) => {
+                    let Some(part) = batch.next() else { continue };
+                    self.backlog.push_front(Parsed::Batch(batch));
+                    self.backlog.push_front(part);
+                }
+            }
+        }
+        if self.backlog.is_empty()
+            && let Some(closed) = self.closed.take()
+        {
+            self.queue.push_closed(closed);
+        }
+    }
+
+    /// Take in the answers that calls wait for, although the queue is full. How many
+    /// bytes were something else, and are gone.
+    fn receive_answers(&mut self, parsed: Parsed) -> usize {
+        let size = parsed.size();
+        match parsed {
+            Parsed::Batch(batch) => batch.map(|part| self.receive_answers(part)).sum(),
+            Parsed::One(frame) if self.is_awaited(&frame) => {
+                self.receive_one(frame);
+                0
+            }
+            _ => size,
+        }
+    }
+
+    fn is_awaited(&self, frame: &Frame) -> bool {
+        let (Kind::Result(Some(id)) | Kind::Failure(Some(id))) = frame.kind() else { return false };
+        CallId::new(id).is_some_and(|id| self.calls.contains(id))
     }
 
     fn receive_one(&mut self, frame: Frame) {

@@ -4,6 +4,7 @@
 use std::collections::VecDeque;
 
 use super::{Body, Closed, Event, Text};
+use crate::numbered::Numbered;
 use crate::session::{CallId, IdMap};
 
 /// The unread events of a connection.
@@ -13,12 +14,7 @@ use crate::session::{CallId, IdMap};
 /// says how many went. OPEN, CLOSED and responses always have a place.
 pub struct Queue {
     limits: Limits,
-    /// `items[n]` has the number `first + n`; `None` is one that was taken out
-    /// of order. The front is never `None`.
-    items: VecDeque<Option<Box<Event>>>,
-    first: i64,
-    /// How many `items` are events.
-    unread: usize,
+    unread: Numbered<Box<Event>>,
     /// Unread responses, by their call, once somebody has asked for one of them.
     responses: Option<IdMap<i64>>,
     /// Unread lines of stderr, by their number.
@@ -64,9 +60,7 @@ impl Queue {
     pub fn new(limits: Limits) -> Self {
         Self {
             limits,
-            items: VecDeque::new(),
-            first: 1,
-            unread: 0,
+            unread: Numbered::default(),
             responses: None,
             stderr: VecDeque::new(),
             lost: 0,
@@ -78,12 +72,12 @@ impl Queue {
 
     /// How many events are unread.
     pub fn len(&self) -> usize {
-        self.unread
+        self.unread.len()
     }
 
     /// Whether no event is unread.
     pub fn is_empty(&self) -> bool {
-        self.unread == 0
+        self.unread.is_empty()
     }
 
     /// Whether reading must stop.
@@ -107,7 +101,7 @@ impl Queue {
 
     /// Add what arrived.
     pub fn push(&mut self, event: Box<Event>) {
-        let seq = self.next();
+        let seq = self.unread.upcoming();
         if let Some(call) = event.response_of()
             && let Some(responses) = &mut self.responses
         {
@@ -121,12 +115,7 @@ impl Queue {
 
     /// Give its number to an event that does not go through the queue.
     pub fn pass(&mut self, event: &mut Event) {
-        event.seq = self.next();
-        if self.items.is_empty() {
-            self.first += 1;
-        } else {
-            self.items.push_back(None);
-        }
+        event.seq = self.unread.skip();
     }
 
     /// Add a line of stderr, or lose one.
@@ -145,8 +134,7 @@ impl Queue {
 
     /// Take the oldest event.
     pub fn pop(&mut self) -> Option<Box<Event>> {
-        let event = self.items.pop_front()??;
-        self.first += 1;
+        let event = self.unread.pop()?;
         self.taken(&event);
         Some(event)
     }
@@ -154,20 +142,16 @@ impl Queue {
     /// Take the response of `call`.
     pub fn take_response(&mut self, call: CallId) -> Option<Box<Event>> {
         let responses = self.responses.get_or_insert_with(|| {
-            let unread = self.items.iter().flatten();
+            let unread = self.unread.iter();
             unread.filter_map(|event| Some((event.response_of()?, event.seq))).collect()
         });
         let seq = *responses.get(&call)?;
         self.take(seq)
     }
 
-    fn next(&self) -> i64 {
-        self.first + self.items.len() as i64
-    }
-
     #[inline(always)]
     fn append(&mut self, mut event: Box<Event>) {
-        event.seq = self.next();
+        event.seq = self.unread.upcoming();
         if matches!(event.body, Body::Stderr { .. }) {
             self.stderr.push_back(event.seq);
         }
@@ -175,24 +159,17 @@ impl Queue {
             load.events += 1;
             load.bytes += size;
         }
-        self.items.push_back(Some(event));
-        self.unread += 1;
+        self.unread.push(event);
     }
 
     fn take(&mut self, seq: i64) -> Option<Box<Event>> {
-        let index = usize::try_from(seq - self.first).ok()?;
-        let event = self.items.get_mut(index)?.take()?;
+        let event = self.unread.take(seq)?;
         self.taken(&event);
         Some(event)
     }
 
-    /// See to it that `event` is no longer counted, nor its place kept.
+    /// See to it that `event` is no longer counted.
     fn taken(&mut self, event: &Event) {
-        self.unread -= 1;
-        while let Some(None) = self.items.front() {
-            self.items.pop_front();
-            self.first += 1;
-        }
         if let Some((load, size)) = self.load(&event.body) {
             load.events -= 1;
             load.bytes -= size;
@@ -241,8 +218,8 @@ impl Queue {
 
     /// Count lost lines on the line behind the gap.
     fn carry(&mut self, lost: u64) {
-        let behind = self.stderr.front().map(|seq| (seq - self.first) as usize);
-        match behind.and_then(|index| self.items[index].as_deref_mut()) {
+        let behind = self.stderr.front().copied();
+        match behind.and_then(|seq| self.unread.get_mut(seq)).map(|event| &mut **event) {
             Some(Event { body: Body::Stderr { dropped, .. }, .. }) => *dropped += lost,
             _ => self.lost += lost,
         }
@@ -367,7 +344,7 @@ mod tests {
                 seen.note(*event);
             }
             prop_assert_eq!((pushed, lines), (seen.events, seen.lines + queue.lost));
-            prop_assert!(queue.is_empty() && queue.items.is_empty() && queue.stderr.is_empty());
+            prop_assert!(queue.is_empty() && queue.stderr.is_empty());
         }
     }
 }

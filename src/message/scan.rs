@@ -101,21 +101,42 @@ pub fn is_array(bytes: &[u8]) -> bool {
     Scanner::at_start(bytes).next() == Some(b'[')
 }
 
-/// The elements of a batch; `None` when the text is not a whole array, or an
-/// empty one, which is no batch.
-pub fn batch(bytes: &[u8]) -> Option<Vec<Span>> {
-    let mut scanner = Scanner::at_start(bytes);
-    scanner.eat(b'[')?;
-    let mut spans = Vec::new();
-    loop {
-        spans.push(scanner.value()?);
+/// The way through the elements of an array.
+#[derive(Clone, Copy, Debug)]
+pub struct Elements {
+    /// Where the next one begins.
+    at: usize,
+}
+
+impl Elements {
+    /// Those of `bytes`; `None` when it is not a whole array, or an empty one, or
+    /// `is_wanted` is true of none of them.
+    pub fn find(bytes: &[u8], is_wanted: impl Fn(&[u8]) -> bool) -> Option<Self> {
+        let mut scanner = Scanner::at_start(bytes);
+        scanner.eat(b'[')?;
+        let elements = Self { at: scanner.at };
+        let mut rest = Some(elements);
+        let mut has_wanted = false;
+        while let Some(Self { at }) = rest {
+            let element;
+            (element, rest) = Self { at }.next(bytes)?;
+            has_wanted = has_wanted || is_wanted(&bytes[element.range()]);
+            scanner.at = element.end;
+        }
+        scanner.eat(b']')?;
+        (has_wanted && scanner.at_end()).then_some(elements)
+    }
+
+    /// The next one, and the way through those behind it, if there are any.
+    pub fn next(self, bytes: &[u8]) -> Option<(Span, Option<Self>)> {
+        let mut scanner = Scanner::at(bytes, self.at);
+        let element = scanner.value()?;
         match scanner.next()? {
-            b',' => {}
-            b']' => break,
-            _ => return None,
+            b',' => Some((element, Some(Self { at: scanner.at }))),
+            b']' => Some((element, None)),
+            _ => None,
         }
     }
-    scanner.at_end().then_some(spans)
 }
 
 /// A result or a notification as nearly every peer writes them, with nothing

@@ -264,6 +264,43 @@ static void a_flood_is_bounded_in_bytes(char **server) {
   finish(c);
 }
 
+#define PARTS 200000
+
+/* Each part of a batch needs room of its own; what comes after it waits, too.
+   Server: a request, a batch of PARTS messages and as many that are none, the answer in it,
+   "after"; and ends. */
+static void a_batch_waits_for_the_host(char **server) {
+  leash_conn *c = start_with(server, LEASH_OPT_QUEUE_EVENTS, 10);
+  int64_t since = memory("VmRSS");
+  int64_t id = submit(c, "x", NULL, 7);
+  EVENTUALLY(leash_conn_int(c, LEASH_INT_QUEUED) == 11);
+  grown_at_most(since, 16 * KIB);
+  SKIP(c, LEASH_EVENT_OPEN);
+  for (int i = 0; i < PARTS; i++) {
+    SKIP(c, LEASH_EVENT_NOTIFY);
+    expect(c, LEASH_EVENT_NOISE, LEASH_STR_TEXT, "1");
+    CHECK(leash_conn_int(c, LEASH_INT_QUEUED) <= 11);
+  }
+  leash_event *e = NEXT(c, LEASH_EVENT_RESPONSE);
+  CHECK_INT(num(e, LEASH_INT_CALL), id);
+  leash_event_free(e);
+  expect(c, LEASH_EVENT_NOTIFY, LEASH_STR_METHOD, "after");
+  e = closed(c);
+  CHECK_INT(num(e, LEASH_INT_DISCARDED), 0);
+  leash_event_free(e);
+  leash_free(c);
+}
+
+/* A host that never polls: what went past an unread event leaves nothing behind.
+   Server: 3 million lines on stderr, then an echo loop. */
+static void what_has_gone_past_holds_no_memory(char **server) {
+  leash_conn *c = start(server, NULL);
+  int64_t since = memory("VmRSS");
+  for (int i = 0; i < 1000; i++) leash_event_free(call(c, "echo", "[1]"));
+  grown_at_most(since, 8 * KIB);
+  finish(c);
+}
+
 /* One message of any allowed size has a place in an empty queue. */
 static void one_message_always_fits(char **server) {
   leash_opts *opts = with(LEASH_OPT_QUEUE_BYTES, 1);
@@ -498,6 +535,8 @@ static const struct scenario all[] = {
   SCENARIO(a_late_reader_gets_everything),
   SCENARIO(a_flood_waits_for_the_host),
   SCENARIO(a_flood_is_bounded_in_bytes),
+  SCENARIO(a_batch_waits_for_the_host),
+  SCENARIO(what_has_gone_past_holds_no_memory),
   SCENARIO(one_message_always_fits),
   SCENARIO(a_close_amid_a_flood),
   SCENARIO(a_peer_that_only_asks),

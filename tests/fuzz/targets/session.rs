@@ -79,9 +79,11 @@ impl Bench {
             let (Piece::Message(line) | Piece::Noise(line)) = piece;
             match parse(line) {
                 Parsed::One(frame) => self.receive(&frame),
-                Parsed::Batch(batch) => {
-                    batch.0.iter().flatten().for_each(|frame| self.receive(frame))
-                }
+                Parsed::Batch(batch) => batch.for_each(|part| {
+                    if let Parsed::One(frame) = part {
+                        self.receive(&frame);
+                    }
+                }),
                 Parsed::Noise(_) => {}
             }
         }
