@@ -31,6 +31,7 @@ pub enum Piece<'a> {
 
 impl Piece<'_> {
     /// How many bytes it has.
+    #[inline(always)]
     pub fn size(&self) -> usize {
         let (Self::Message(bytes) | Self::Noise(bytes)) = self;
         bytes.len()
@@ -153,34 +154,48 @@ impl Decoder {
         Ok(Some(if is_noise { Piece::Noise(bytes) } else { Piece::Message(bytes) }))
     }
 
+    #[inline(always)]
     fn cut(&mut self) -> Result<Option<Cut>> {
+        if !matches!(self.state, State::Line) {
+            return self.cut_by_headers();
+        }
         loop {
-            match self.state {
-                State::Line | State::Between => {
-                    let Some((length, after)) = self.line(self.max)? else { return Ok(None) };
-                    let is_noise = matches!(self.state, State::Between);
-                    if length == 0 {
-                        self.skip(after);
-                    } else if is_noise && Header::known(self.ahead(length)) {
-                        self.state = State::Headers { size: 0, length: None };
-                    } else {
-                        return Ok(Some(Cut { is_noise, length, after }));
-                    }
-                }
-                State::Headers { size, length } => {
-                    let Some((line, after)) = self.line(HEADERS_MAX)? else { return Ok(None) };
-                    self.state = self.header(line, size + after, length)?;
-                    self.skip(after);
-                }
-                State::Body { length } => {
-                    if self.held() < length {
-                        return Ok(None);
-                    }
-                    self.state = State::Between;
-                    return Ok(Some(Cut { is_noise: false, length, after: length }));
-                }
+            let Some((length, after)) = self.line(self.max)? else { return Ok(None) };
+            if length > 0 {
+                return Ok(Some(Cut { is_noise: false, length, after }));
+            }
+            self.skip(after);
+        }
+    }
+
+    #[inline(never)]
+    fn cut_by_headers(&mut self) -> Result<Option<Cut>> {
+        loop {
+            let max = match self.state {
+                State::Line | State::Between => self.max,
+                State::Headers { .. } => HEADERS_MAX,
+                State::Body { length } => return Ok(self.body(length)),
+            };
+            let Some((length, after)) = self.line(max)? else { return Ok(None) };
+            if let State::Headers { size, length: known } = self.state {
+                self.state = self.header(length, size + after, known)?;
+                self.skip(after);
+            } else if Header::known(self.ahead(length)) {
+                self.state = State::Headers { size: 0, length: None };
+            } else if length > 0 {
+                return Ok(Some(Cut { is_noise: true, length, after }));
+            } else {
+                self.skip(after);
             }
         }
+    }
+
+    fn body(&mut self, length: usize) -> Option<Cut> {
+        let has_arrived = self.held() >= length;
+        has_arrived.then(|| {
+            self.state = State::Between;
+            Cut { is_noise: false, length, after: length }
+        })
     }
 
     /// What has arrived of the message ahead, which is not whole: the last
@@ -216,12 +231,14 @@ impl Decoder {
     }
 
     /// How many bytes have arrived and were not given out.
+    #[inline(always)]
     pub fn held(&self) -> usize {
         self.buffer.len() - self.start
     }
 
     /// Length of the line ahead, without and with its end; `None` when the end
     /// has not arrived.
+    #[inline(always)]
     fn line(&mut self, max: usize) -> Result<Option<(usize, usize)>> {
         let from = self.start + self.searched;
         let Some(newline) = newline(&self.buffer[from..]) else {
@@ -272,10 +289,12 @@ impl Decoder {
         Ok(State::Headers { size, length })
     }
 
+    #[inline(always)]
     fn ahead(&self, length: usize) -> &[u8] {
         &self.buffer[self.start..self.start + length]
     }
 
+    #[inline(always)]
     fn skip(&mut self, length: usize) {
         self.start += length;
         self.searched = 0;
@@ -355,6 +374,7 @@ fn decimal(digits: &[u8]) -> Option<usize> {
 
 /// Where the first newline is. Most lines are so short that it costs more to
 /// begin a long search than to end it.
+#[inline(always)]
 fn newline(bytes: &[u8]) -> Option<usize> {
     let found = |part: &[u8; LANES]| {
         let found = u8x32::new(*part).simd_eq(u8x32::splat(b'\n')).to_bitmask();
@@ -376,6 +396,7 @@ fn newline(bytes: &[u8]) -> Option<usize> {
     }
 }
 
+#[inline(always)]
 fn without_cr(line: &[u8]) -> usize {
     line.strip_suffix(b"\r").unwrap_or(line).len()
 }

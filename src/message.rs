@@ -56,6 +56,7 @@ impl Held {
         Self::large(bytes.into_owned(), shape)
     }
 
+    #[inline(never)]
     fn large(bytes: Vec<u8>, shape: Shape) -> Self {
         Self(Some(Box::new(Message { bytes: Bytes::Large(bytes), shape })))
     }
@@ -83,6 +84,7 @@ impl Held {
 }
 
 impl Drop for Held {
+    #[inline(always)]
     fn drop(&mut self) {
         let Some(mut message) = self.0.take() else { return };
         match &mut message.bytes {
@@ -239,10 +241,10 @@ impl Parsed {
 impl From<Piece<'_>> for Parsed {
     fn from(piece: Piece<'_>) -> Self {
         match piece {
-            Piece::Message(bytes) => {
-                let found = Shape::find(&bytes);
-                parsed(bytes, found)
-            }
+            Piece::Message(bytes) => match usual(&bytes) {
+                Some(shape) => Self::One(Frame(Held::new(bytes, shape))),
+                None => unusual(bytes),
+            },
             Piece::Noise(bytes) => bytes.into_owned().into(),
         }
     }
@@ -253,8 +255,25 @@ pub fn parse(bytes: Cow<'_, [u8]>) -> Parsed {
     Piece::Message(bytes).into()
 }
 
-/// What a text of that shape is, and how much of it was seen to be text.
+/// What a message is that is written as most are.
+// All that they need is in one place, and what others need is in no way of it.
 #[inline(always)]
+fn usual(bytes: &[u8]) -> Option<Shape> {
+    if bytes.len() > USUAL_MAX {
+        return None;
+    }
+    scan::usual(bytes).filter(|_| scan::is_text(bytes))
+}
+
+/// Read any other.
+#[inline(never)]
+fn unusual(bytes: Cow<'_, [u8]>) -> Parsed {
+    let members = scan::object(&bytes);
+    let found = members.and_then(|members| Shape::and_plain(&bytes, &members));
+    parsed(bytes, found)
+}
+
+/// What a text of that shape is, and how much of it was seen to be text.
 fn parsed(bytes: Cow<'_, [u8]>, found: Option<(Shape, usize)>) -> Parsed {
     match found {
         Some((shape, plain)) if scan::is_text(&bytes[plain..]) => {
@@ -317,17 +336,6 @@ fn shape(part: &[u8]) -> Option<Shape> {
 }
 
 impl Shape {
-    /// The shape of a whole message, and how much of that was seen to be text;
-    /// `None` when it is none.
-    fn find(bytes: &[u8]) -> Option<(Self, usize)> {
-        if bytes.len() <= USUAL_MAX
-            && let Some(shape) = scan::usual(bytes)
-        {
-            return Some((shape, 0));
-        }
-        Self::and_plain(bytes, &scan::object(bytes)?)
-    }
-
     /// The shape that `members` make, and how much was seen to be text.
     fn and_plain(bytes: &[u8], members: &Members) -> Option<(Self, usize)> {
         Some((Self::of(bytes, members)?, members.plain))
@@ -393,6 +401,7 @@ impl Shape {
 
 impl Frame {
     /// What it is.
+    #[inline(always)]
     pub fn kind(&self) -> Kind {
         match self.0.shape {
             Shape::Request { .. } => Kind::Request,
@@ -403,7 +412,7 @@ impl Frame {
     }
 
     /// Make its parts readable.
-    #[inline]
+    #[inline(always)]
     pub fn open(self) -> Payload {
         let Self(mut held) = self;
         let Message { bytes, shape } = &mut *held;
@@ -468,6 +477,7 @@ impl Payload {
     }
 
     /// How much memory it holds.
+    #[inline(always)]
     pub fn size(&self) -> usize {
         self.0.bytes.len()
     }
@@ -658,7 +668,9 @@ mod tests {
             })
             .collect();
         assert_eq!(kinds, [Ok(Kind::Result(Some(1))), Err(1), Ok(Kind::Notification)]);
-        for text in ["[]", "[1]", r#"[{"method":"m"},]"#, r#"[{"method":"m"}]]"#, r#"[[{"method":"m"}]]"#] {
+        for text in
+            ["[]", "[1]", r#"[{"method":"m"},]"#, r#"[{"method":"m"}]]"#, r#"[[{"method":"m"}]]"#]
+        {
             assert!(is_noise(text), "{text}");
         }
     }

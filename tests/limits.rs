@@ -41,6 +41,11 @@ fn a_batch_waits_for_the_host() {
 }
 
 #[test]
+fn what_a_server_wrote_before_it_failed_waits_for_the_host() {
+    run("last_words_wait_for_the_host", &["flood:1000", "exit:1"]);
+}
+
+#[test]
 fn what_has_gone_past_an_unread_event_holds_no_memory() {
     run_fast("what_has_gone_past_holds_no_memory", &["stderr-flood:3000000", "echo-loop"]);
 }

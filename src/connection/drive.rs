@@ -12,11 +12,10 @@ use tokio::io::Interest;
 use super::handover::StreamEnd;
 use super::lead::Input;
 use super::shared::{End, Life, Shared};
-use crate::error::{Code, Error, Result};
+use crate::error::{Code, Error};
 use crate::events::{Closed, Text};
 use crate::process::{Exit, Report, Server, Stage, Teardown};
 use crate::sys::{self, Watched};
-use crate::transport::Reader;
 use crate::transport::stdio::{Filled, Lines};
 
 /// After the end, what is already in the pipe is read for this long at most: a
@@ -435,7 +434,7 @@ impl Driver {
     /// nothing more for now.
     fn read_output(&mut self) -> Option<usize> {
         let mut input = self.input.take()?;
-        let end = match self.read_messages(&mut input.reader) {
+        let end = match input.read_last(|parsed| self.shared.take_in(parsed)) {
             Ok(Filled::Some(n)) => {
                 self.input = Some(input);
                 return Some(n);
@@ -450,25 +449,6 @@ impl Driver {
         };
         self.shared.state().reading.finish(end);
         None
-    }
-
-    fn read_messages(&mut self, reader: &mut Reader) -> Result<Filled> {
-        self.take_messages(reader)?;
-        let filled = reader.fill()?;
-        self.take_messages(reader)?;
-        if filled == Filled::End
-            && let Some(piece) = reader.finish()?
-        {
-            self.shared.take_in(piece);
-        }
-        Ok(filled)
-    }
-
-    fn take_messages(&mut self, reader: &mut Reader) -> Result<()> {
-        while let Some(piece) = reader.next_piece()? {
-            self.shared.take_in(piece);
-        }
-        Ok(())
     }
 
     /// Read a portion of stderr. How much it was.

@@ -29,8 +29,7 @@ pub(super) struct Input {
     pub interest: Registration,
     /// What was parsed and is about to be received, by who has the right to read.
     batch: Vec<Parsed>,
-    /// What is known of the message ahead, if it is large. Only [`Input::parse`]
-    /// knows of it: who goes past that, at the end, never comes back.
+    /// What is known of the message ahead, if it is large.
     begun: Option<Box<Begun>>,
 }
 
@@ -63,7 +62,6 @@ impl Input {
     }
 
     /// Parse messages that have been read, for as many as there is room.
-    #[inline(never)]
     fn read_held(&mut self, room: Room) -> Result<Filled> {
         self.parse(room)?;
         Ok(match self.batch.len() {
@@ -72,7 +70,7 @@ impl Input {
         })
     }
 
-    #[inline(always)]
+    #[inline(never)]
     fn parse(&mut self, room: Room) -> Result<()> {
         let mut bytes = 0;
         while self.batch.len() < room.events.min(BATCH)
@@ -90,6 +88,30 @@ impl Input {
             });
         }
         Ok(())
+    }
+
+    /// Read one portion, and give all that has been read to `take`, however much
+    /// that is: this is the end.
+    pub fn read_last(&mut self, mut take: impl FnMut(Parsed)) -> Result<Filled> {
+        self.give_all(&mut take)?;
+        let filled = self.reader.fill()?;
+        self.give_all(&mut take)?;
+        if filled == Filled::End
+            && let Some(piece) = self.reader.finish()?
+        {
+            take(piece.into());
+        }
+        Ok(filled)
+    }
+
+    fn give_all(&mut self, take: &mut impl FnMut(Parsed)) -> Result<()> {
+        loop {
+            self.parse(Room::ALL)?;
+            if self.batch.is_empty() {
+                return Ok(());
+            }
+            self.batch.drain(..).for_each(&mut *take);
+        }
     }
 
     /// Look at what has come of a large message.

@@ -61,6 +61,7 @@ pub enum Writing<'a> {
 
 impl Writing<'_> {
     /// Write as much as fits. Never blocks. How much a pipe took.
+    #[inline(always)]
     pub fn write(&mut self) -> io::Result<usize> {
         match self {
             Self::Pipe(pipe) => pipe.write(),
@@ -170,6 +171,7 @@ impl Outbox {
     }
 
     /// Take back what was being written. Whether all of it went.
+    #[inline(always)]
     pub fn wrote(&mut self, writing: Writing<'_>, written: io::Result<usize>) -> Result<bool> {
         self.sink.wrote(writing, written)
     }
@@ -261,6 +263,7 @@ impl Sink {
         }
     }
 
+    #[inline(always)]
     fn wrote(&mut self, writing: Writing<'_>, written: io::Result<usize>) -> Result<bool> {
         match (self, writing) {
             (Self::Pipe(pipe), Writing::Pipe(writing)) => pipe.wrote(writing, written),

@@ -285,7 +285,7 @@ impl Driver {
             Incoming::Close(code) => return self.closed_by_peer(code),
         };
         self.shared.trace.received(&piece);
-        self.shared.take_in(piece);
+        self.shared.take_in(piece.into());
     }
 
     fn closed_by_peer(&mut self, code: Option<u16>) {

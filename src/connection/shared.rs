@@ -6,6 +6,7 @@
 //! taken with neither of them.
 
 use std::collections::VecDeque;
+use std::mem::ManuallyDrop;
 use std::ops::{Deref, DerefMut};
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -20,8 +21,7 @@ use super::outbox::{Haste, Outbox, Sink, Writing};
 use super::upload::Upload;
 use crate::error::{Code, Error, Result};
 use crate::events::{Body, Closed, Event, Limits, Outcome, Queue, Request, Text};
-use crate::framing::Piece;
-use crate::message::{self, Frame, Kind, Outgoing, Parsed, Protocol};
+use crate::message::{Frame, Kind, Outgoing, Parsed, Protocol};
 use crate::options::Options;
 use crate::session::{CallId, Session};
 use crate::sys::park::{Bell, Parker};
@@ -31,6 +31,10 @@ use crate::transport::stdio;
 /// A thread that sends writes so many portions of what others have added
 /// meanwhile. The rest is the runtime's: nobody may have to write for ever.
 const HELP_MAX: usize = 4;
+
+/// So much may wait for room at the end: what a server had written before it went
+/// ([`stdio`] never makes a pipe wider).
+const PAST_LIMITS_MAX: usize = 1 << 20;
 
 /// How much of an unwanted message is shown.
 const NOISE_MAX: usize = 4096;
@@ -65,8 +69,8 @@ pub(super) struct State {
     /// Responses for which a thread is waiting.
     answers: Vec<(CallId, Box<Event>)>,
     pub queue: Queue,
-    /// What was read and waits for room: a batch, and what came with it. While there
-    /// is any the queue is full.
+    /// What was read and waits for room: a batch, and what came with it; and what
+    /// came at the end. While there is any the queue is full.
     backlog: VecDeque<Parsed>,
     /// The end, while that is not empty.
     closed: Option<Closed>,
@@ -76,8 +80,8 @@ pub(super) struct State {
     pub sleepers: usize,
     /// Since when no event was taken, while the queue is full.
     stalled: Option<Instant>,
-    /// Whether one message was taken in at the end although the queue was full.
-    is_past_limits: bool,
+    /// How many bytes were taken in at the end although the queue was full.
+    past_limits: usize,
     /// Bytes that came after that.
     discarded: u64,
     /// Threads that wait for a change of `life`.
@@ -95,6 +99,16 @@ pub(super) struct State {
 pub(super) struct Locked<'a>(Option<MutexGuard<'a, State>>);
 
 impl Locked<'_> {
+    /// Let go of it: as when it is dropped, but without a call.
+    #[inline(never)]
+    fn unlock(self) {
+        let mut locked = ManuallyDrop::new(self);
+        if locked.reading.has_rings() {
+            locked.ring();
+        }
+        locked.0 = None;
+    }
+
     #[inline(never)]
     fn ring(&mut self) {
         let parkers = self.reading.take_rings();
@@ -186,7 +200,7 @@ impl Shared {
             reading: Reading::none(),
             sleepers: 0,
             stalled: None,
-            is_past_limits: false,
+            past_limits: 0,
             discarded: 0,
             watchers: Vec::new(),
             is_ready: false,
@@ -221,6 +235,7 @@ impl Shared {
         let mut state = self.state();
         let result = change(&mut state);
         self.tell_readiness(&mut state);
+        state.unlock();
         result
     }
 
@@ -261,13 +276,17 @@ impl Shared {
     }
 
     /// Take the next event if there is one, and nobody called for a poll's end.
+    #[inline(always)]
     pub fn take_at_once(&self, state: &mut State) -> Option<Box<Event>> {
         if self.wakes.load(Ordering::SeqCst) > 0 {
             return None;
         }
+        let was_full = state.queue.is_full();
         let event = state.take_next()?;
-        // There may be room again.
-        self.pass_on(state);
+        if was_full {
+            // There may be room again.
+            self.pass_on(state);
+        }
         Some(event)
     }
 
@@ -292,19 +311,15 @@ impl Shared {
         });
     }
 
-    /// Take in what the transport read.
-    pub fn receive(&self, piece: Piece<'_>) {
-        let parsed = Parsed::from(piece);
-        self.update(|state| state.receive(parsed));
-    }
-
-    /// Take in what came at the end, when a full queue no longer stops reading:
-    /// one message goes past its limits, and of the rest only answers count.
-    pub fn take_in(&self, piece: Piece<'_>) {
-        let parsed = Parsed::from(piece);
+    /// Take in what came at the end, when a full queue no longer stops reading: as
+    /// much as a pipe holds waits for room, and of the rest only answers count.
+    pub fn take_in(&self, parsed: Parsed) {
         self.update(|state| {
-            if !state.queue.is_full() || !std::mem::replace(&mut state.is_past_limits, true) {
+            if !state.queue.is_full() {
                 state.receive(parsed);
+            } else if state.past_limits < PAST_LIMITS_MAX {
+                state.past_limits += parsed.size();
+                state.backlog.push_back(parsed);
             } else {
                 state.discarded += state.receive_answers(parsed) as u64;
             }
@@ -421,25 +436,22 @@ impl Shared {
         mut outbox: MutexGuard<'a, Outbox>,
         mut writing: Writing<'_>,
     ) -> (MutexGuard<'a, Outbox>, Result<bool>) {
-        drop(outbox);
-        let written = writing.write();
-        outbox = self.outbox();
-        let mut is_all = match outbox.wrote(writing, written) {
-            Ok(is_all) => is_all,
-            Err(error) => return (outbox, Err(error)),
-        };
-        for _ in 0..HELP_MAX {
-            if !is_all {
-                break;
-            }
-            let Some(mut writing) = outbox.resume() else { break };
+        let mut helped = 0;
+        loop {
             drop(outbox);
             let written = writing.write();
             outbox = self.outbox();
-            // That others' messages fail is told by the connection's end.
-            is_all = outbox.wrote(writing, written).unwrap_or(false);
+            let is_all = match outbox.wrote(writing, written) {
+                Ok(is_all) => is_all,
+                Err(error) if helped == 0 => return (outbox, Err(error)),
+                // That others' messages fail is told by the connection's end.
+                Err(_) => false,
+            };
+            let more = if is_all && helped < HELP_MAX { outbox.resume() } else { None };
+            let Some(more) = more else { return (outbox, Ok(is_all)) };
+            writing = more;
+            helped += 1;
         }
-        (outbox, Ok(is_all))
     }
 
     /// Let go of the send lock after sending. What did not fit is the
@@ -564,6 +576,7 @@ impl State {
         self.queue.take_response(id)
     }
 
+    #[inline(always)]
     fn note_taken(&mut self) {
         self.stalled = self.queue.is_full().then(Instant::now);
     }
@@ -577,6 +590,7 @@ impl State {
         Some(stalled.max(*call.stuck.get_or_insert_with(Instant::now)))
     }
 
+    #[inline(always)]
     fn note_added(&mut self) {
         if self.stalled.is_none() && self.queue.is_full() {
             self.stalled = Some(Instant::now());
@@ -586,7 +600,7 @@ impl State {
     }
 
     /// Take in what a piece of the stream held.
-    #[inline]
+    #[inline(always)]
     pub fn receive(&mut self, parsed: Parsed) {
         match parsed {
             Parsed::One(frame) if self.backlog.is_empty() => self.receive_one(frame),
@@ -599,6 +613,7 @@ impl State {
 
     /// Take in what waits for room, for as much as there is. Of a batch each part
     /// needs its own.
+    #[inline(never)]
     fn refill(&mut self) {
         while !self.queue.is_full()
             && let Some(first) = self.backlog.pop_front()
@@ -639,59 +654,78 @@ impl State {
         CallId::new(id).is_some_and(|id| self.calls.contains(id))
     }
 
+    // All of it in one place, without a way through other hands: each message comes by.
+    #[inline(never)]
     fn receive_one(&mut self, frame: Frame) {
-        match frame.kind() {
-            Kind::Request => {
-                self.add(Body::Request(Request { payload: frame.open(), responder: None }));
+        let kind = frame.kind();
+        let mut waiter = None;
+        let body = match kind {
+            Kind::Request => Body::Request(Request { payload: frame.open(), responder: None }),
+            Kind::Notification => Body::Notification(frame.open()),
+            Kind::Result(id) | Kind::Failure(id) => {
+                let Some((call, ended)) = self.end_by(id) else {
+                    return self.noise(&frame.into_bytes());
+                };
+                waiter = ended.waiter;
+                let payload = frame.open();
+                let is_result = matches!(kind, Kind::Result(_));
+                let outcome = if is_result { Outcome::Result } else { Outcome::Refused }(payload);
+                Body::Response { call, tag: ended.tag, outcome }
             }
-            Kind::Notification => self.add(Body::Notification(frame.open())),
-            Kind::Result(id) => self.answer(id, frame, Outcome::Result),
-            Kind::Failure(id) => self.answer(id, frame, Outcome::Refused),
-        }
+        };
+        self.add(body, waiter);
     }
 
-    fn answer(&mut self, id: Option<i64>, frame: Frame, outcome: fn(message::Payload) -> Outcome) {
-        let call = id.and_then(CallId::new).and_then(|id| Some((id, self.calls.end(id)?)));
-        match call {
-            Some((id, call)) => self.respond(id, call, outcome(frame.open())),
-            None => self.noise(&frame.into_bytes()),
-        }
+    /// End the call that an answer with this id is for, if there is one.
+    #[inline(always)]
+    fn end_by(&mut self, id: Option<i64>) -> Option<(CallId, Call)> {
+        let id = CallId::new(id?)?;
+        Some((id, self.calls.end(id)?))
     }
 
     /// Add what came from the server outside of messages, or unasked.
+    #[inline(never)]
     pub fn noise(&mut self, bytes: &[u8]) {
-        self.add(Body::Noise(Text::beginning(bytes, NOISE_MAX)));
+        self.add_rare(Body::Noise(Text::beginning(bytes, NOISE_MAX)), None);
     }
 
+    #[inline(never)]
+    fn add_rare(&mut self, body: Body, waiter: Option<BellId>) {
+        self.add(body, waiter);
+    }
+
+    /// Add an event to the queue, or give it to the thread that waits for it.
     #[inline(always)]
-    fn add(&mut self, body: Body) {
-        self.queue.push(Event::boxed(body));
-        self.note_added();
-    }
-
-    fn respond(&mut self, id: CallId, call: Call, outcome: Outcome) {
-        let mut event = Event::boxed(Body::Response { call: id, tag: call.tag, outcome });
-        match call.waiter {
-            Some(waiter) => {
-                self.queue.pass(&mut event);
-                self.answers.push((id, event));
-                self.reading.wake(waiter);
-            }
-            None => self.queue.push(event),
+    fn add(&mut self, body: Body, waiter: Option<BellId>) {
+        let mut event = Event::boxed(body);
+        if let (Body::Response { call, .. }, Some(waiter)) = (&event.body, waiter) {
+            let call = *call;
+            self.queue.pass(&mut event);
+            self.answers.push((call, event));
+            return self.reading.wake(waiter);
         }
+        self.queue.push(event);
+        self.note_added();
     }
 
     /// End one call, if it is open. `Some`: the peer may be told.
     fn end(&mut self, id: CallId, error: &Error) -> Option<CallId> {
         let call = self.calls.end(id)?;
         let tell = !call.is_initialize;
-        self.respond(id, call, Outcome::failed(error));
+        self.fail(id, call, error);
         tell.then_some(id)
+    }
+
+    #[inline(never)]
+    fn fail(&mut self, id: CallId, call: Call, error: &Error) {
+        let Call { tag, waiter, .. } = call;
+        let outcome = Outcome::failed(error);
+        self.add_rare(Body::Response { call: id, tag, outcome }, waiter);
     }
 
     fn end_all(&mut self, error: &Error) {
         for (id, call) in self.calls.end_all() {
-            self.respond(id, call, Outcome::failed(error));
+            self.fail(id, call, error);
         }
     }
 

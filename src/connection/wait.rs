@@ -20,11 +20,19 @@ impl Connection {
     ///
     /// `Closed`: the last one was taken. `Interrupted`: a signal handler ran,
     /// or [`Connection::wake`] was called.
+    #[inline(always)]
     pub fn poll(&self, limit: Option<Duration>) -> Result<Option<Arrival>> {
         self.uncork();
-        if let Some(event) = self.shared.update(|state| self.shared.take_at_once(state)) {
-            return Ok(Some(self.hand_out(event)));
+        // In one go, through no other hands: most of what floods in is there.
+        match self.shared.update(|state| self.shared.take_at_once(state)) {
+            Some(event) => Ok(Some(self.hand_out(event))),
+            None => self.wait_for_event(limit),
         }
+    }
+
+    /// [`Connection::poll`] when nothing was there.
+    #[inline(never)]
+    fn wait_for_event(&self, limit: Option<Duration>) -> Result<Option<Arrival>> {
         let mut patience = Patience::new(limit);
         let parker = park::parker().map_err(|e| no_sleep(&e))?;
         let is_glance = limit == Some(Duration::ZERO);

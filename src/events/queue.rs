@@ -53,6 +53,9 @@ struct Load {
 impl Room {
     /// For nothing.
     pub const NONE: Self = Self { events: 0, bytes: 0 };
+
+    /// For everything.
+    pub const ALL: Self = Self { events: usize::MAX, bytes: usize::MAX };
 }
 
 impl Queue {
@@ -100,6 +103,7 @@ impl Queue {
     }
 
     /// Add what arrived.
+    #[inline(always)]
     pub fn push(&mut self, event: Box<Event>) {
         let seq = self.unread.upcoming();
         if let Some(call) = event.response_of()
@@ -114,6 +118,7 @@ impl Queue {
     }
 
     /// Give its number to an event that does not go through the queue.
+    #[inline(always)]
     pub fn pass(&mut self, event: &mut Event) {
         event.seq = self.unread.skip();
     }
@@ -133,6 +138,7 @@ impl Queue {
     }
 
     /// Take the oldest event.
+    #[inline(always)]
     pub fn pop(&mut self) -> Option<Box<Event>> {
         let event = self.unread.pop()?;
         self.taken(&event);
@@ -169,6 +175,7 @@ impl Queue {
     }
 
     /// See to it that `event` is no longer counted.
+    #[inline(always)]
     fn taken(&mut self, event: &Event) {
         if let Some((load, size)) = self.load(&event.body) {
             load.events -= 1;

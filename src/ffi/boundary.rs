@@ -247,6 +247,7 @@ pub(super) unsafe fn text<'a>(text: *const c_char, name: &str) -> Result<&'a str
 ///
 /// `json` is NULL, or readable for `length` bytes, or NUL-terminated when that
 /// is `LEASH_NUL`; it does not change while the reference lives.
+#[inline(always)]
 pub(super) unsafe fn json<'a>(
     json: *const c_char,
     length: usize,

@@ -26,7 +26,7 @@ enum Breaks {
 
 impl<'a> Json<'a> {
     /// Check the params of a request or notification: an array or an object.
-    #[inline]
+    #[inline(always)]
     pub fn params(text: &'a [u8]) -> Result<Self> {
         let json = Self::value(text, "params")?;
         match text.trim_ascii_start().first() {
@@ -36,7 +36,7 @@ impl<'a> Json<'a> {
     }
 
     /// Check any value, the `what` of a message.
-    #[inline]
+    #[inline(always)]
     pub fn value(text: &'a [u8], what: &str) -> Result<Self> {
         let has_breaks = if text.len() < TINY { check_tiny(text) } else { check(text) };
         let has_breaks = match has_breaks {

@@ -141,6 +141,7 @@ impl Elements {
 
 /// A result or a notification as nearly every peer writes them, with nothing
 /// else in it and no blank; `None`: see [`object`].
+#[inline(always)]
 pub fn usual(bytes: &[u8]) -> Option<Shape> {
     let mut scanner = Scanner::at(bytes, 0);
     if !scanner.skip(br#"{"jsonrpc":"2.0","#) && !scanner.skip(b"{") {
@@ -322,6 +323,7 @@ pub fn is_plain(text: &[u8]) -> bool {
 
 /// How much of a string comes before a quote, a backslash or a control
 /// character; `None`: all of it, so it has no end.
+#[inline]
 pub fn plain_length(text: &[u8]) -> Option<usize> {
     let (blocks, _) = text.as_chunks::<BLOCK>();
     let is_plain = |block: &&[u8; BLOCK]| Block::new(Portable, block).is_plain();
@@ -458,7 +460,7 @@ impl<'a> Scanner<'a> {
     }
 
     /// The members of the envelope, or its other ones if it `has_begun`.
-    #[inline(always)]
+    #[inline(never)]
     fn envelope(&mut self, has_begun: bool, members: &mut Members) -> Option<()> {
         self.members(has_begun, Self::envelope_name, |name, value| members.add(name, value))
     }
@@ -490,6 +492,7 @@ impl<'a> Scanner<'a> {
     }
 
     /// The number ahead, if it is as our ids are written and surely fits.
+    #[inline(always)]
     fn own_id(&mut self) -> Option<i64> {
         const DIGITS_MAX: usize = 18;
         let limit = self.at + DIGITS_MAX;
@@ -505,6 +508,7 @@ impl<'a> Scanner<'a> {
     }
 
     /// The value that is all there is before the last brace.
+    #[inline(always)]
     fn last_value(&mut self) -> Option<Span> {
         let start = self.at;
         let end = self.bytes.strip_suffix(b"}")?.len();
@@ -522,6 +526,7 @@ impl<'a> Scanner<'a> {
     /// Whether a text that fits into a block is one object or array, as
     /// [`Scanner::nested`] has it. `false` for one with an escape, too, and
     /// for one without the head of a message before it.
+    #[inline(always)]
     fn is_nested(&self, start: usize, end: usize) -> bool {
         let length = end - start;
         // The first of the vectors that end with the text begins before it: the
@@ -562,6 +567,7 @@ impl<'a> Scanner<'a> {
 
     /// The content of the string whose quote has been read, if nothing in it is
     /// escaped. Moves past its end.
+    #[inline(always)]
     fn plain_string(&mut self) -> Option<Span> {
         let start = self.at;
         let end = start + plain_length(&self.bytes[start..])?;

@@ -220,6 +220,7 @@ const CHUNK: usize = 16 * 1024;
 
 impl Writing<'_> {
     /// Write as much as fits. Never blocks.
+    #[inline(always)]
     pub fn write(&self) -> io::Result<usize> {
         match &self.what {
             // Most messages are in one piece.
@@ -301,6 +302,7 @@ impl Sink {
     /// what was sent before.
     ///
     /// `NoMemory`: nothing was sent. `Closed`: the server has closed its stdin.
+    #[inline(always)]
     pub fn send<'a>(&mut self, parts: &'a [&'a [u8]; 3]) -> Result<Option<Writing<'a>>> {
         if self.unsent > 0 {
             return self.hold(*parts).map(|()| None);
@@ -320,6 +322,7 @@ impl Sink {
     }
 
     /// Begin to write a message of that length.
+    #[inline(always)]
     fn begin(&mut self, length: usize) -> Result<(Arc<Fd>, Vec<u8>)> {
         let Some(fd) = &self.fd else { return Err(closed()) };
         // The memory for the rest must be certain before the first byte goes.
@@ -366,6 +369,7 @@ impl Sink {
     /// Take back what was being written. Whether all of it went.
     ///
     /// `Closed`: the server has closed its stdin; or we have.
+    #[inline(always)]
     pub fn wrote(&mut self, writing: Writing<'_>, written: io::Result<usize>) -> Result<bool> {
         self.is_writing = false;
         let n = match written {

@@ -203,10 +203,8 @@ impl Driver {
     async fn hear_last_words(&self, input: &mut Input) {
         let until = Instant::now() + LAST_WORDS;
         while Instant::now() < until {
-            while let Ok(Some(piece)) = input.reader.next_piece() {
-                self.shared.take_in(piece);
-            }
-            if !matches!(input.reader.fill(), Ok(Filled::Some(_))) {
+            let filled = input.read_last(|parsed| self.shared.take_in(parsed));
+            if !matches!(filled, Ok(Filled::Some(_))) {
                 return;
             }
             tokio::task::yield_now().await;
