@@ -24,8 +24,10 @@
  * Signals:   library threads block all signals; SIGPIPE is not raised; no handler is
  *            changed; the host's children are never reaped. (A host that is PID 1 or a child
  *            subreaper sees the guard's end; the library reaps exactly that pid.) Every wait
- *            sleeps in poll(2) or futex(2): a handler that runs gives LEASH_E_INTERRUPTED.
- *            leash_free goes on waiting.
+ *            sleeps in poll(2) or futex(2): a handler that runs while it does gives
+ *            LEASH_E_INTERRUPTED; one that runs in between, while the thread reads what a busy
+ *            server says, does not, so let that wait end by its timeout_ms, or leash_poll by
+ *            leash_wake. leash_free goes on waiting.
  * Fork:      in a child forked from a host that has used the library every call fails with
  *            LEASH_E_FORKED (*_free do nothing) until it execs; inherited descriptors are
  *            closed there by a pthread_atfork handler. fork+exec is safe: all descriptors are
@@ -303,8 +305,8 @@ int leash_last_os_error(void);
  *
  * The environment is read here, on the calling thread. Waits up to timeout_ms for OPEN
  * (for a child: the program was executed); with 0 it returns at once. Either way OPEN is the
- * first event to poll, or CLOSED when 0 was returned and it never opened. Calls made before
- * OPEN are held. On failure SIGKILL is immediate, nothing is left running, and the return is
+ * first event to poll, or CLOSED when 0 was returned and it never opened; only the RESPONSE of
+ * a call that ended even before that comes first. Calls made before OPEN are held. On failure SIGKILL is immediate, nothing is left running, and the return is
  * at most 1 s late. Needs Linux 5.9. Caller owns *out: leash_free. Any thread.
  *
  * For a URL timeout_ms covers the look-up of the name, TCP, TLS and the upgrade together; with

@@ -113,8 +113,11 @@ impl Decoder {
             self.buffer.drain(..self.start);
             self.start = 0;
         }
-        if self.buffer.is_empty() && self.buffer.capacity() > CHUNK {
-            spare::keep(std::mem::take(&mut self.buffer));
+        // What the last large message has left is for another one.
+        let largest = if self.buffer.is_empty() { CHUNK } else { spare::MIN };
+        if self.buffer.len() < CHUNK / 2 && self.buffer.capacity() > largest {
+            let rest = copy(&self.buffer)?;
+            spare::keep(std::mem::replace(&mut self.buffer, rest));
         }
         if self.buffer.capacity() - self.buffer.len() < CHUNK / 2 {
             self.grow().map_err(|_| no_memory())?;
@@ -413,7 +416,7 @@ fn copy(bytes: &[u8]) -> Result<Vec<u8>> {
 }
 
 /// As much memory as is asked for when a message needs `size` bytes: for a large one
-/// at most a seventh more, so that the next one fits, too, if it is a little longer.
+/// at most a quarter more, so that the next one fits, too, if it is a little longer.
 fn roomy(size: usize) -> usize {
     if size < spare::MIN { size } else { size.next_multiple_of(size.next_power_of_two() / 8) }
 }

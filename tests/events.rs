@@ -179,6 +179,11 @@ fn a_signal_handler_can_wake_a_poll() {
 }
 
 #[test]
+fn a_wake_that_a_poll_has_taken_is_not_heard_again() {
+    run("a_wake_that_was_taken_is_not_heard_again", &[]);
+}
+
+#[test]
 fn a_signal_interrupts_every_wait() {
     run("a_signal_interrupts_every_wait", &["ignore-term", "ignore-eof"]);
 }

@@ -427,6 +427,10 @@ impl Shared {
                             state.wakes_up(sleeper);
                             // It may have been chosen to lead just now.
                             lead.put_back(state);
+                            if sleeper.wants_events {
+                                // The signal's handler may have called for just this.
+                                self.take_wake(state);
+                            }
                         });
                     })?;
                 }

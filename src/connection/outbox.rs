@@ -6,6 +6,7 @@ use std::sync::Arc;
 use crate::error::{Code, Error, Result};
 use crate::message::Outgoing;
 use crate::options::Options;
+use crate::spare;
 use crate::sys::Fd;
 use crate::trace::Trace;
 use crate::transport::stdio::{self, Rest};
@@ -77,6 +78,9 @@ impl Writing<'_> {
 /// Corked output goes at this size even without a flush.
 const CORKED_MAX: usize = 64 * 1024;
 
+/// A larger buffer is not kept for the next message.
+const BUFFER_MAX: usize = 64 * 1024;
+
 /// What the library sends by itself may go this far over the host's limit;
 /// then reading stops, so that the peer cannot make us owe it more.
 const RESERVE: usize = 1 << 20;
@@ -104,7 +108,13 @@ impl Outbox {
 
     /// The message was sent, or will not be: its buffer is for the next one.
     pub fn recycle(&mut self, message: Outgoing<'_>) {
-        self.buffer = message.into_buffer();
+        let buffer = message.into_buffer();
+        // A peer can make it as long as the id of a request.
+        if buffer.capacity() <= BUFFER_MAX {
+            self.buffer = buffer;
+        } else {
+            spare::keep(buffer);
+        }
     }
 
     /// Check that a message of the host's may be sent now.

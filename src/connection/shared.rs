@@ -58,6 +58,9 @@ pub(super) struct Shared {
     pub ready: Bell,
     /// Polls that must end with `Interrupted`.
     wakes: AtomicU32,
+    /// Those of them for which the bell has been rung. A poll takes only these: what rang
+    /// after that would be muted by nobody.
+    rung_wakes: AtomicU32,
 }
 
 /// What changes during a connection's life.
@@ -217,6 +220,7 @@ impl Shared {
             is_corked: AtomicBool::new(false),
             ready,
             wakes: AtomicU32::new(0),
+            rung_wakes: AtomicU32::new(0),
         }
     }
 
@@ -260,16 +264,18 @@ impl Shared {
 
     /// Make one poll end with `Interrupted`. Async-signal-safe: no lock.
     pub fn wake(&self) {
-        let one_more = |wakes: u32| wakes.checked_add(1);
-        let _ = self.wakes.fetch_update(Ordering::SeqCst, Ordering::SeqCst, one_more);
-        self.ready.ring();
+        // Before it rings, so that nobody mutes what this rings.
+        if change(&self.wakes, |wakes| wakes.checked_add(1)) {
+            self.ready.ring();
+            change(&self.rung_wakes, |rung| rung.checked_add(1));
+        }
     }
 
     /// Take one wake, if there is one. The caller holds the state's lock, and
     /// tells readiness before it lets go.
     pub fn take_wake(&self, state: &mut State) -> bool {
         let one_less = |wakes: u32| wakes.checked_sub(1);
-        let taken = self.wakes.fetch_update(Ordering::SeqCst, Ordering::SeqCst, one_less).is_ok();
+        let taken = change(&self.rung_wakes, one_less) && change(&self.wakes, one_less);
         // `wake` rang the bell without saying so in `is_ready`.
         state.is_ready |= taken;
         taken
@@ -756,6 +762,11 @@ impl State {
     fn ring_watchers(&mut self) {
         self.watchers.drain(..).for_each(|watcher| watcher.ring());
     }
+}
+
+/// Whether there was something to change.
+fn change(counter: &AtomicU32, by: impl FnMut(u32) -> Option<u32>) -> bool {
+    counter.fetch_update(Ordering::SeqCst, Ordering::SeqCst, by).is_ok()
 }
 
 /// A panic elsewhere must not become a second one here: whoever panicked has

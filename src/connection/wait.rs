@@ -134,13 +134,14 @@ impl Connection {
             }
             let until = patience.end();
             let stall = state.stalled_for(id).map(|since| since + STALL_MAX);
-            if is_late && is_past(until) {
-                release(state);
-                return Look::Found(Ok(None));
-            }
+            // First: waits that are over at once may go on for ever, one after the other.
             if is_late && is_past(stall) {
                 release(state);
                 return Look::Found(Err(stalled()));
+            }
+            if is_late && is_past(until) {
+                release(state);
+                return Look::Found(Ok(None));
             }
             Look::Nothing { until: first(until, stall) }
         });

@@ -1022,7 +1022,7 @@ mod tests {
         }
     }
 
-    /// What `nested_end` has to find, byte by byte.
+    /// What [`Scanner::nested`] has to find, byte by byte.
     fn nested_end_slowly(bytes: &[u8]) -> Option<usize> {
         let mut open = Brackets::default();
         let mut at = 0;

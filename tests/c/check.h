@@ -109,6 +109,17 @@ static inline const char *str(const leash_event *e, int field) {
 static inline const char *json(const leash_event *e) { return str(e, LEASH_STR_JSON); }
 static inline const char *text(const leash_event *e) { return str(e, LEASH_STR_TEXT); }
 
+/* Whether the thread with that id sleeps. */
+static inline int sleeps(int tid) {
+  char path[64], state = 0;
+  snprintf(path, sizeof path, "/proc/self/task/%d/stat", tid);
+  FILE *f = fopen(path, "r");
+  if (!f) return 0;
+  if (fscanf(f, "%*d (%*[^)]) %c", &state) != 1) state = 0;
+  fclose(f);
+  return state == 'S';
+}
+
 #define NEXT(c, kind) next_of(__FILE__, __LINE__, c, kind, #kind)
 
 /* The next event, which must be of that kind. */

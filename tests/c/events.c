@@ -1,7 +1,9 @@
 /* What arrives unasked: requests, noise, stderr; and how a host learns of it. */
 #include "check.h"
 
+#include <sched.h>
 #include <stdint.h>
+#include <sys/syscall.h>
 
 /* A server that talks at once, on both pipes, may be faster than the word that it runs. */
 static void open_comes_before_everything(char **server) {
@@ -435,6 +437,14 @@ static void *raise_it(void *arg) {
   return NULL;
 }
 
+/* Signal the thread whose id is in *arg as soon as it sleeps. */
+static void *raise_when_asleep(void *arg) {
+  int tid = *(int *)arg;
+  EVENTUALLY(sleeps(tid));
+  CHECK_INT(syscall(SYS_tgkill, getpid(), tid, SIGUSR1), 0);
+  return NULL;
+}
+
 static void a_signal_handler_can_wake(char **server) {
   leash_conn *c = start(server, NULL);
   SKIP(c, LEASH_EVENT_OPEN);
@@ -453,6 +463,43 @@ static void a_signal_handler_can_wake(char **server) {
   CHECK_INT(leash_poll(c, -1, &e), LEASH_E_INTERRUPTED);
   join(t);
   expect_nothing(c);
+  /* In the thread that polls: what interrupts it and the wake are one. */
+  int self = (int)syscall(SYS_gettid);
+  t = thread(raise_when_asleep, &self);
+  CHECK_INT(leash_poll(c, -1, &e), LEASH_E_INTERRUPTED);
+  join(t);
+  expect_nothing(c);
+  finish(c);
+}
+
+#define WAKES 20000
+
+static void *wake_often(void *arg) {
+  int *turn = (int *)arg;
+  for (int i = 0; i < WAKES; i++) {
+    while (__atomic_load_n(turn, __ATOMIC_SEQ_CST) != 2 * i + 1) sched_yield();
+    CHECK_INT(leash_wake(to_wake), 0);
+    __atomic_store_n(turn, 2 * i + 2, __ATOMIC_SEQ_CST);
+  }
+  return NULL;
+}
+
+/* Whenever a wake meets a poll, afterwards the descriptor says what is true. */
+static void a_wake_that_was_taken_is_not_heard_again(char **server) {
+  leash_conn *c = start(server, NULL);
+  SKIP(c, LEASH_EVENT_OPEN);
+  to_wake = c;
+  int fd = leash_fd(c), turn = 0, status;
+  leash_event *e = NULL;
+  pthread_t t = thread(wake_often, &turn);
+  for (int i = 0; i < WAKES; i++) {
+    __atomic_store_n(&turn, 2 * i + 1, __ATOMIC_SEQ_CST);
+    while ((status = leash_poll(c, 0, &e)) == 0) {}
+    CHECK_INT(status, LEASH_E_INTERRUPTED);
+    while (__atomic_load_n(&turn, __ATOMIC_SEQ_CST) != 2 * i + 2) sched_yield();
+    CHECK(!readable(fd, 0));
+  }
+  join(t);
   finish(c);
 }
 
@@ -582,6 +629,7 @@ static const struct scenario all[] = {
   SCENARIO(an_event_loop_sees_every_event),
   SCENARIO(each_wake_counts_for_one_poll),
   SCENARIO(a_signal_handler_can_wake),
+  SCENARIO(a_wake_that_was_taken_is_not_heard_again),
   SCENARIO(a_signal_interrupts_every_wait),
   SCENARIO(each_event_goes_to_one_thread),
 };

@@ -207,6 +207,14 @@ static void a_flood_waits_for_the_host(char **server) {
   CHECK_INT(leash_conn_int(c, LEASH_INT_PENDING), 0);
   int64_t id = submit(c, "echo", "[\"wait\"]", 8);
   CHECK_FAILS(leash_wait(c, id, -1, &e), LEASH_E_FULL);
+  /* Also to who never waits for a whole second. */
+  int64_t other = submit(c, "echo", "[1]", 8);
+  int status;
+  while ((status = leash_wait(c, other, 0, &e)) == 0) {}
+  CHECK_INT(status, LEASH_E_FULL);
+  CHECK_INT(leash_cancel(c, other), 0);
+  CHECK_INT(leash_wait(c, other, 0, &e), 1);
+  leash_event_free(e);
   CHECK_INT(leash_conn_int(c, LEASH_INT_PENDING), 1);
   /* So does its deadline, if that is sooner. */
   CHECK_FAILS(leash_call(c, "x", NULL, 0, 50, &e), LEASH_E_TIMEOUT);

@@ -50,15 +50,8 @@ static void begin(struct caller *self, leash_conn *c, int timeout_ms) {
 
 /* Whether it waits for its answer: it has sent, and sleeps. */
 static int waits(struct caller *self, int64_t pending) {
-  char path[64], state = 0;
-  snprintf(path, sizeof path, "/proc/self/task/%d/stat",
-           __atomic_load_n(&self->tid, __ATOMIC_SEQ_CST));
-  if (leash_conn_int(self->conn, LEASH_INT_PENDING) != pending) return 0;
-  FILE *f = fopen(path, "r");
-  if (!f) return 0;
-  if (fscanf(f, "%*d (%*[^)]) %c", &state) != 1) state = 0;
-  fclose(f);
-  return state == 'S';
+  return leash_conn_int(self->conn, LEASH_INT_PENDING) == pending &&
+         sleeps(__atomic_load_n(&self->tid, __ATOMIC_SEQ_CST));
 }
 
 /* A text of that length that nobody else sends. */
