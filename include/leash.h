@@ -31,6 +31,9 @@
  *            closed there by a pthread_atfork handler. fork+exec is safe: all descriptors are
  *            close-on-exec, also against a concurrent fork in another thread. A raw clone(2)
  *            runs no such handler: do not call the library in such a child.
+ * Standard:  descriptors 0, 1 and 2 are never the library's. Before it makes one of its own, it
+ *            opens /dev/null in place of those that the host has closed: close-on-exec, and the
+ *            host's from then on. To put something else there, use dup2(2).
  * Death:     however the host ends (close, exit, abort, SIGSEGV, SIGKILL), every local
  *            descendant of the server is gone within EXIT_AFTER + KILL_AFTER + 1 s. Out of
  *            reach: what another daemon started on its behalf, the far side of ssh, processes
