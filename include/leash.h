@@ -47,11 +47,11 @@
  * Memory:    message buffers that cannot be had give LEASH_E_NO_MEMORY; elsewhere running
  *            out of memory aborts, as in any Rust program. Nothing is ever printed.
  * Unload:    dlclose() leaves the library mapped.
- * End:       a connection ends when stdout ends, or when the server exits with a failure or by
- *            a signal: what is already in the pipe is read, pending calls end with
- *            LEASH_E_CLOSED, and the tree is torn down then, not when the handle is freed. A
- *            launcher that exits with status 0 while a descendant goes on serving over the same
- *            stdout does not end it.
+ * End:       a connection ends when stdout ends, when the server exits with a failure or by a
+ *            signal, or when a message cannot be written since the server has closed its stdin:
+ *            what is already in the pipe is read, pending calls end with LEASH_E_CLOSED, and the
+ *            tree is torn down then, not when the handle is freed. A launcher that exits with
+ *            status 0 while a descendant goes on serving over the same stdout does not end it.
  */
 
 
