@@ -142,6 +142,13 @@ fn stderr_comes_in_lines_and_long_ones_in_pieces() {
 }
 
 #[test]
+fn a_line_of_stderr_is_cut_only_where_it_must_be() {
+    let lines = r"exec 3>&1 >&2; printf '%016384d\n' 0; printf '%016383d\r' 0; sleep 0.1; echo
+        printf '\342\202\254%.0s' $(seq 8000); echo; echo end; exec >&3; cat";
+    scenario("events", "long_lines_stay_whole_and_text", &["sh", "-c", lines].map(str::to_owned));
+}
+
+#[test]
 fn the_oldest_lines_of_stderr_are_dropped_and_counted() {
     run("old_lines_are_dropped_and_counted", &["stderr-flood:20000", "echo-loop"]);
 }
