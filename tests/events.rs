@@ -82,6 +82,8 @@ fn what_is_no_message_is_noise() {
         r#"{"id":1}"#,
         r#"{"id":{},"method":"x"}"#,
         r#"{"id":[1],"method":"x"}"#,
+        r#"{"id":"a\qb","method":"x"}"#,
+        "{\"id\":\"a\tb\",\"method\":\"x\"}",
         r#"{"method":"x","result":1}"#,
         r#"{"method":"x""#,
         r#"{"method":"x"}}"#,
