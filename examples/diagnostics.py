@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """diagnostics.py FILE LANGUAGE SERVER [ARGUMENT...]: what a language server says about a file.
 
-pip install libleash; ./diagnostics.py program.py python ruff server
+pip install ../bindings/python; ./diagnostics.py program.py python ruff server
 """
 
 import sys
