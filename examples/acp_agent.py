@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """acp_agent.py AGENT [ARGUMENT...]: meet an agent of the Agent Client Protocol, as an editor would.
 
-pip install libleash; ./acp_agent.py codex-acp
+pip install ../bindings/python; ./acp_agent.py codex-acp
 """
 
 import os

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """asyncio_commands.py SERVER [ARGUMENT...]: three commands at once on an exec-server, in asyncio.
 
-pip install libleash; ./asyncio_commands.py codex exec-server --listen stdio
+pip install ../bindings/python; ./asyncio_commands.py codex exec-server --listen stdio
 """
 
 import asyncio

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """diagnostics.py FILE LANGUAGE SERVER [ARGUMENT...]: what a language server says about a file.
 
-pip install libleash; ./diagnostics.py program.py python ruff server
+pip install ../bindings/python; ./diagnostics.py program.py python ruff server
 """
 
 import sys
@@ -10,6 +10,9 @@ from typing import Any
 
 import libleash
 
+if len(sys.argv) < 4:
+    print("usage: diagnostics.py FILE LANGUAGE SERVER [ARGUMENT...]", file=sys.stderr)
+    sys.exit(64)
 file, language, server = Path(sys.argv[1]).resolve(), sys.argv[2], sys.argv[3:]
 capabilities = {
     "workspace": {"configuration": True},

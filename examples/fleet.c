@@ -148,7 +148,10 @@ static int threads(void) {
 
 int main(int argc, char **argv) {
   struct rlimit files;
-  if (argc < 5) return 64;
+  if (argc < 5) {
+    fprintf(stderr, "usage: %s SECONDS SEED STDIO_SERVER LISTENING_SERVER [ARGUMENT...]\n", argv[0]);
+    return 64;
+  }
   double seconds = atof(argv[1]), began = now();
   char *stdio[] = { argv[3], NULL };
   listener = argv + 4;

@@ -96,6 +96,9 @@ async def fleet(seconds: float, seed: int, stdio: str, listening: List[str]) -> 
 
 
 if __name__ == "__main__":
+    if len(sys.argv) < 5:
+        print("usage: fleet.py SECONDS SEED STDIO_SERVER LISTENING_SERVER [ARGUMENT...]", file=sys.stderr)
+        sys.exit(64)
     # Six descriptors each, and many systems give a thousand.
     most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))

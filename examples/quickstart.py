@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """quickstart.py SERVER [ARGUMENT...]: run a command through an exec-server, in Python.
 
-pip install libleash; ./quickstart.py codex exec-server --listen stdio
+pip install ../bindings/python; ./quickstart.py codex exec-server --listen stdio
 """
 
 import base64

@@ -33,6 +33,9 @@
  *            closed there by a pthread_atfork handler. fork+exec is safe: all descriptors are
  *            close-on-exec, also against a concurrent fork in another thread. A raw clone(2)
  *            runs no such handler: do not call the library in such a child.
+ * Standard:  descriptors 0, 1 and 2 are never the library's. Before it makes one of its own, it
+ *            opens /dev/null in place of those that the host has closed: close-on-exec, and the
+ *            host's from then on. To put something else there, use dup2(2).
  * Death:     however the host ends (close, exit, abort, SIGSEGV, SIGKILL), every local
  *            descendant of the server is gone within EXIT_AFTER + KILL_AFTER + 1 s. Out of
  *            reach: what another daemon started on its behalf, the far side of ssh, processes
@@ -46,11 +49,11 @@
  * Memory:    message buffers that cannot be had give LEASH_E_NO_MEMORY; elsewhere running
  *            out of memory aborts, as in any Rust program. Nothing is ever printed.
  * Unload:    dlclose() leaves the library mapped.
- * End:       a connection ends when stdout ends, or when the server exits with a failure or by
- *            a signal: what is already in the pipe is read, pending calls end with
- *            LEASH_E_CLOSED, and the tree is torn down then, not when the handle is freed. A
- *            launcher that exits with status 0 while a descendant goes on serving over the same
- *            stdout does not end it.
+ * End:       a connection ends when stdout ends, when the server exits with a failure or by a
+ *            signal, or when a message cannot be written since the server has closed its stdin:
+ *            what is already in the pipe is read, pending calls end with LEASH_E_CLOSED, and the
+ *            tree is torn down then, not when the handle is freed. A launcher that exits with
+ *            status 0 while a descendant goes on serving over the same stdout does not end it.
  */
 
 

@@ -21,6 +21,7 @@ use zeroize::Zeroizing;
 
 use crate::error::{Code, Error, Result};
 use crate::options::{Options, Secret};
+use crate::sys;
 
 /// Where codex looks when there is no file.
 const VARIABLE: &str = "CODEX_EXEC_SERVER_URL";
@@ -280,6 +281,7 @@ fn read(path: &str) -> Result<Zeroizing<String>> {
 
 /// Open it without waiting: what is not a file may have nobody at its other end.
 fn open(path: &str) -> io::Result<File> {
+    sys::fill_standard()?;
     OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY).open(path)
 }
 

@@ -227,7 +227,12 @@ fn every_link_leads_somewhere() {
 #[test]
 fn the_book_has_every_page_of_the_guide() {
     let summary = fs::read_to_string(root().join("docs/SUMMARY.md")).unwrap();
-    let listed: BTreeSet<_> = links(&summary).into_iter().collect();
+    let mut listed = BTreeSet::new();
+    for page in links(&summary) {
+        // mdBook takes no page twice.
+        assert!(!listed.contains(&page), "docs/SUMMARY.md names {page} twice");
+        listed.insert(page);
+    }
     let there = fs::read_dir(root().join("docs")).unwrap().map(|entry| entry.unwrap().path());
     for page in there.filter(|path| path.extension() == Some(OsStr::new("md"))) {
         let name = page.file_name().unwrap().to_str().unwrap().to_owned();

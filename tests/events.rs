@@ -82,6 +82,8 @@ fn what_is_no_message_is_noise() {
         r#"{"id":1}"#,
         r#"{"id":{},"method":"x"}"#,
         r#"{"id":[1],"method":"x"}"#,
+        r#"{"id":"a\qb","method":"x"}"#,
+        "{\"id\":\"a\tb\",\"method\":\"x\"}",
         r#"{"method":"x","result":1}"#,
         r#"{"method":"x""#,
         r#"{"method":"x"}}"#,
@@ -139,6 +141,13 @@ fn batches_are_taken_apart() {
 fn stderr_comes_in_lines_and_long_ones_in_pieces() {
     let lines = r"printf 'one\r\n\nb\377d \000 nul\n%040000d\nno newline' 0 >&2; exec 2>&-; cat";
     scenario("events", "stderr_comes_in_lines", &["sh", "-c", lines].map(str::to_owned));
+}
+
+#[test]
+fn a_line_of_stderr_is_cut_only_where_it_must_be() {
+    let lines = r"exec 3>&1 >&2; printf '%016384d\n' 0; printf '%016383d\r' 0; sleep 0.1; echo
+        printf '\342\202\254%.0s' $(seq 8000); echo; echo end; exec >&3; cat";
+    scenario("events", "long_lines_stay_whole_and_text", &["sh", "-c", lines].map(str::to_owned));
 }
 
 #[test]

@@ -126,6 +126,16 @@ fn each_is_short_enough_to_be_read() {
     assert!(seen > 10, "these are not the examples: {seen}");
 }
 
+#[test]
+fn without_arguments_they_say_what_they_want() {
+    let fleet = compiled("fleet.c", &[]).expect("it needs nothing else");
+    for program in [fleet, python("fleet.py"), python("diagnostics.py")] {
+        let out = program.run();
+        assert_eq!((out.status.code(), &*out.stdout), (Some(64), ""), "{}", out.stderr);
+        assert!(out.stderr.starts_with("usage: "), "{}", out.stderr);
+    }
+}
+
 // ---- Jobs -------------------------------------------------------------------
 
 #[test]

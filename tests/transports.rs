@@ -83,6 +83,11 @@ fn a_close_answers_what_is_pending() {
     over_both("closes", &["echo-loop"]);
 }
 
+#[test]
+fn a_host_without_standard_descriptors_may_print() {
+    over_both("bare", &["echo-loop"]);
+}
+
 #[cfg(feature = "websocket")]
 #[test]
 fn websocketd_carries_servers_of_stdio() {

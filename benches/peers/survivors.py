@@ -49,10 +49,25 @@ def popen():
     return [sys.executable, HERE / "survivors/popen.py"]
 
 
-def libleash():
+def library():
     if "LEASH_LIBRARY" not in os.environ:
         run("cargo", "build", "--release", "--locked", "--lib", cwd=ROOT)
         os.environ["LEASH_LIBRARY"] = str(TARGET / "release/libleash.so")
+    soname = WORK / "libleash.so.0"
+    soname.unlink(missing_ok=True)
+    soname.symlink_to(os.environ["LEASH_LIBRARY"])
+    return soname
+
+
+def libleash():
+    program = WORK / "survivors-leash"
+    flags = ["-I", ROOT / "include", library(), f"-Wl,-rpath,{WORK}"]
+    run("cc", "-std=c99", "-Wall", "-O1", HERE / "survivors/leash.c", "-o", program, *flags)
+    return [program]
+
+
+def libleash_py():
+    library()
     os.environ["PYTHONPATH"] = str(ROOT / "bindings/python/src")
     return [sys.executable, HERE / "survivors/leash.py"]
 
@@ -91,7 +106,8 @@ def glib():
 
 # What it is called, how it is installed and started, whether it wants Content-Length.
 CLIENTS = {
-    "libleash": ("**libleash**", libleash, False),
+    "libleash": ("**libleash**, from C", libleash, False),
+    "libleash-py": ("libleash, from Python", libleash_py, False),
     "popen": ("subprocess.Popen, terminate, kill", popen, False),
     "mcp": (f"MCP Python SDK {MCP}", mcp, False),
     "mcp-ts": (f"MCP TypeScript SDK {MCP_TS}", lambda: node("mcp_sdk.js", f"@modelcontextprotocol/sdk@{MCP_TS}"), False),

@@ -23,10 +23,11 @@ use crate::error::{Code, Error, Result};
 use crate::message::{Json, Outgoing};
 use crate::options::Options;
 use crate::session::CallId;
-use crate::sys::fork;
 use crate::sys::io::deadline;
 use crate::sys::park::Parker;
+use crate::sys::{self, fork};
 use handover::BellId;
+use launch::no_descriptor;
 use lead::Lead;
 use outbox::Haste;
 use shared::{Call, End, Shared};
@@ -57,6 +58,7 @@ impl Connection {
     /// Connect to the server that `argv` starts, or to the one at the options'
     /// URL, as [`Connection::launch`] does.
     pub fn open(argv: Option<&[&str]>, options: &Options, limit: Option<Duration>) -> Result<Self> {
+        sys::fill_standard().map_err(|e| no_descriptor(&e))?;
         match (argv, &options.url) {
             (Some(argv), _) => Self::launch(argv, options, limit),
             #[cfg(feature = "websocket")]

@@ -361,9 +361,13 @@ pub fn escape_length(text: &[u8]) -> Option<usize> {
     }
 }
 
-/// Whether a value may be the id of a request: a string, a number or null.
+/// Whether a value may be the id of a request: a string, a number or null. The
+/// reply has it as it is, so it must be good.
 pub fn is_id(bytes: &[u8], value: Span) -> bool {
-    matches!(bytes[value.start], b'"' | b'-' | b'0'..=b'9' | b'n')
+    match bytes[value.start] {
+        b'"' => string(bytes, value).is_some(),
+        first => matches!(first, b'-' | b'0'..=b'9' | b'n'),
+    }
 }
 
 /// A number as our ids are written: no sign, no leading zero, not 0.
@@ -1151,6 +1155,15 @@ mod tests {
         assert!(good("") && good(r#"a\"\\\/\b\f\n\r\t\u00e9"#) && good("\u{7f}\u{2028}"));
         for bad in [r"\x", r"\u12", r"\u12g4", r"\", "\n", "\u{1f}"] {
             assert!(!good(bad), "{bad}");
+        }
+    }
+
+    #[test]
+    fn an_id_can_go_back_as_it_is() {
+        let is_id = |text: &str| is_id(text.as_bytes(), Span { start: 0, end: text.len() });
+        assert!([r#""""#, r#""a \"\u00e9""#, "-1.5e3", "null"].into_iter().all(is_id));
+        for bad in [r#""a\qb""#, "\"a\tb\"", "\"a\nb\"", "{}", "[1]", "true"] {
+            assert!(!is_id(bad), "{bad}");
         }
     }
 

@@ -44,7 +44,7 @@ struct Parts {
 
 fn prepare(command: &Command) -> io::Result<(Parts, Pipes)> {
     fork::watch()?;
-    // Before anything is made that might take number 2 if the host left it free.
+    sys::fill_standard()?;
     let inherited = match command.stderr {
         Stderr::Inherit => Some(pipe::stderr()?),
         Stderr::Discard => Some(pipe::null()?),

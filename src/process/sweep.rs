@@ -7,7 +7,7 @@ use std::fs;
 use std::io;
 
 use super::{Stage, Teardown};
-use crate::sys::{Fd, pidfd};
+use crate::sys::{self, Fd, pidfd};
 
 /// How many scans in a row must find nobody: one alone may be overtaken by a
 /// process that forks.
@@ -63,7 +63,8 @@ impl Sweep {
     fn scan(&self) -> Scan {
         let mut scan = Scan::default();
         let own = std::process::id();
-        let Ok(processes) = fs::read_dir("/proc") else { return scan };
+        let processes = sys::fill_standard().and_then(|()| fs::read_dir("/proc"));
+        let Ok(processes) = processes else { return scan };
         for process in processes {
             let pid = process.ok().and_then(|entry| entry.file_name().to_str()?.parse().ok());
             match pid.filter(|pid| *pid != own).and_then(|pid| self.kill_if_marked(pid)) {

@@ -4,7 +4,7 @@ use std::io;
 use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::ptr;
 
-use super::{Fd, high};
+use super::{Fd, fill_standard};
 
 /// Two connected ends. The first never waits.
 pub fn pair() -> io::Result<(Fd, Fd)> {
@@ -16,7 +16,7 @@ pub fn pair() -> io::Result<(Fd, Fd)> {
     }
     // SAFETY: fresh descriptors that nobody else knows.
     let [ours, theirs] = ends.map(|fd| unsafe { OwnedFd::from_raw_fd(fd) });
-    Ok((Fd::from(high(ours)?), Fd::from(theirs)))
+    Ok((Fd::from(ours), Fd::from(theirs)))
 }
 
 /// Send a message without SIGPIPE. A peer that is gone is no error.
@@ -30,6 +30,8 @@ pub fn send(socket: &impl AsFd, message: &[u8]) {
 /// Receive a message, and a descriptor if one came along. `Ok(0)` is the end,
 /// `WouldBlock` that there is none now.
 pub fn receive(socket: &impl AsFd, message: &mut [u8]) -> io::Result<(usize, Option<Fd>)> {
+    // What the guard says must come in any case.
+    let _ = fill_standard();
     let mut slice = libc::iovec { iov_base: message.as_mut_ptr().cast(), iov_len: message.len() };
     let mut control = [0u64; 8];
     // SAFETY: `msghdr` is plain integers and pointers.
@@ -75,5 +77,5 @@ unsafe fn passed(header: &libc::msghdr) -> Option<Fd> {
         let data = libc::CMSG_DATA(first).cast::<RawFd>();
         OwnedFd::from_raw_fd(ptr::read_unaligned(data))
     };
-    high(fd).ok().map(Fd::from)
+    Some(Fd::from(fd))
 }

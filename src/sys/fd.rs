@@ -7,7 +7,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
-use super::{fork, high};
+use super::fork;
 
 /// A descriptor of the library: close-on-exec by its maker, and closed in a
 /// forked copy of the host, where it would keep the peer's pipe open.
@@ -21,7 +21,7 @@ impl Fd {
         let mut options = OpenOptions::new();
         options.append(true).create(true).mode(0o600);
         options.custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY);
-        Ok(high(options.open(path)?.into())?.into())
+        Ok(OwnedFd::from(options.open(path)?).into())
     }
 }
 

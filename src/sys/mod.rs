@@ -16,8 +16,9 @@ pub mod vectors;
 #[path = "../guard/wire.rs"]
 pub mod wire;
 
+use std::fs::OpenOptions;
 use std::io::{Error, Result};
-use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::os::fd::{AsRawFd, FromRawFd, IntoRawFd, OwnedFd};
 
 mod watch;
 
@@ -40,13 +41,26 @@ pub fn is_privileged() -> bool {
     unsafe { libc::getauxval(libc::AT_SECURE) != 0 }
 }
 
-/// The same descriptor with a number above 2: a host that has closed one of
-/// its standard descriptors will open it again one day, and write there.
-fn high(fd: OwnedFd) -> Result<OwnedFd> {
-    if fd.as_raw_fd() > 2 {
-        return Ok(fd);
+/// Take those of the numbers 0, 1 and 2 that the host has left free, for good:
+/// it may print to them all the same, and that must not go into something of
+/// ours, or of the runtime's or the resolver's. Who makes a descriptor calls
+/// this first.
+///
+/// To move a descriptor away would not do: the number is taken for a moment,
+/// and closing it may close what another thread has just put there. So what is
+/// opened here is the host's from now on. It sees `/dev/null`, and its children
+/// see nothing.
+pub fn fill_standard() -> Result<()> {
+    // SAFETY: no memory.
+    let is_free = |fd| unsafe { libc::fcntl(fd, libc::F_GETFD) } < 0;
+    while (0..=2).any(is_free) {
+        let null = OpenOptions::new().read(true).write(true).open("/dev/null")?;
+        // Above them when another thread was faster.
+        if null.as_raw_fd() <= 2 {
+            let _ = null.into_raw_fd();
+        }
     }
-    high_copy(&fd)
+    Ok(())
 }
 
 /// The same file by another descriptor, with a number above 2.

@@ -20,6 +20,7 @@ pub struct Bell(Fd);
 impl Bell {
     /// A silent bell.
     pub fn new() -> io::Result<Self> {
+        super::fill_standard()?;
         let flags = EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK;
         let event = EventFd::from_value_and_flags(0, flags)?;
         Ok(Self(Fd::from(std::os::fd::OwnedFd::from(event))))

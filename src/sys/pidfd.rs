@@ -4,10 +4,11 @@ use std::io;
 use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::ptr;
 
-use super::{Fd, high};
+use super::{Fd, fill_standard};
 
 /// A descriptor of the process `pid`.
 pub fn open(pid: i32) -> io::Result<Fd> {
+    fill_standard()?;
     // SAFETY: no memory.
     let fd = unsafe { libc::syscall(libc::SYS_pidfd_open, pid, 0) };
     if fd < 0 {
@@ -15,7 +16,7 @@ pub fn open(pid: i32) -> io::Result<Fd> {
     }
     // SAFETY: a fresh descriptor that nobody else knows; close-on-exec always.
     let fd = unsafe { OwnedFd::from_raw_fd(fd as RawFd) };
-    Ok(Fd::from(high(fd)?))
+    Ok(Fd::from(fd))
 }
 
 /// SIGKILL.

@@ -4,7 +4,7 @@ use std::fs::OpenOptions;
 use std::io;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 
-use super::{Fd, high};
+use super::Fd;
 
 /// A pipe that the server reads: our end, which never waits, and its end.
 pub fn to_server() -> io::Result<(Fd, Fd)> {
@@ -36,18 +36,12 @@ fn ours(end: OwnedFd) -> io::Result<Fd> {
     if unsafe { libc::fcntl(end.as_raw_fd(), libc::F_SETFL, libc::O_NONBLOCK) } < 0 {
         return Err(io::Error::last_os_error());
     }
-    Ok(Fd::from(high(end)?))
+    Ok(Fd::from(end))
 }
 
-/// The host's own stderr, or `/dev/null` if it has none.
+/// The host's own stderr: `/dev/null` if it has none ([`super::fill_standard`]).
 pub fn stderr() -> io::Result<Fd> {
-    // SAFETY: no memory.
-    let copy = unsafe { libc::fcntl(libc::STDERR_FILENO, libc::F_DUPFD_CLOEXEC, 3) };
-    if copy < 0 {
-        return null();
-    }
-    // SAFETY: a fresh descriptor that nobody else knows.
-    Ok(Fd::from(unsafe { OwnedFd::from_raw_fd(copy) }))
+    super::high_copy(&libc::STDERR_FILENO).map(Fd::from)
 }
 
 /// Where nothing arrives.

@@ -123,7 +123,7 @@ pub struct Lines {
     buffer: Vec<u8>,
 }
 
-/// A longer line comes in pieces of this length.
+/// A longer line comes in pieces, none of them longer.
 const LINE_MAX: usize = 16 * 1024;
 
 impl Lines {
@@ -145,21 +145,50 @@ impl Lines {
         self.buffer.reserve(LINE_MAX);
         let read = |fd: &Arc<Fd>| sys::io::read_append(&**fd, &mut self.buffer);
         let filled = filled(self.fd.try_io(Interest::READABLE, read));
-        let mut rest = &self.buffer[..];
-        while let Some(end) = memchr::memchr(b'\n', rest) {
-            let line = &rest[..end];
-            visit(line.strip_suffix(b"\r").unwrap_or(line));
-            rest = &rest[end + 1..];
-        }
-        while rest.len() >= LINE_MAX || (filled == Filled::End && !rest.is_empty()) {
-            let (piece, behind) = rest.split_at(rest.len().min(LINE_MAX));
-            visit(piece);
-            rest = behind;
-        }
-        let done = self.buffer.len() - rest.len();
+        let done = cut(&self.buffer, filled == Filled::End, &mut visit);
         self.buffer.drain(..done);
         filled
     }
+}
+
+/// Give to `visit` each whole line, and of the one behind them what will be a
+/// piece whatever comes. How many bytes that were.
+fn cut(bytes: &[u8], is_end: bool, mut visit: impl FnMut(&[u8])) -> usize {
+    let mut rest = bytes;
+    while let Some(end) = memchr::memchr(b'\n', rest) {
+        let last = cut_long(without_cr(&rest[..end]), &mut visit);
+        visit(last);
+        rest = &rest[end + 1..];
+    }
+    if is_end {
+        let last = cut_long(rest, &mut visit);
+        if !last.is_empty() {
+            visit(last);
+        }
+        return bytes.len();
+    }
+    // A CR there may belong to the end of the line.
+    let known = without_cr(rest);
+    let done = known.len() - cut_long(known, visit).len();
+    bytes.len() - rest.len() + done
+}
+
+/// Give to `visit` all pieces of a line but the last one, which is left: it is not
+/// empty unless the line is. What comes later changes none of those given.
+fn cut_long(mut line: &[u8], mut visit: impl FnMut(&[u8])) -> &[u8] {
+    while line.len() > LINE_MAX {
+        // Between characters: one has at most three bytes behind its first one.
+        let begins = |at: &usize| line[*at] & 0xC0 != 0x80;
+        let at = (LINE_MAX - 3..=LINE_MAX).rev().find(begins).unwrap_or(LINE_MAX);
+        let (piece, behind) = line.split_at(at);
+        visit(piece);
+        line = behind;
+    }
+    line
+}
+
+fn without_cr(line: &[u8]) -> &[u8] {
+    line.strip_suffix(b"\r").unwrap_or(line)
 }
 
 /// What a read found. A broken descriptor is an ended stream.
@@ -466,4 +495,73 @@ fn closed() -> Error {
 
 fn no_memory() -> Error {
     Error::new(Code::NoMemory, "no memory to keep the message until the server reads it")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    /// The lines of stderr when it is read in portions that end at `ends`.
+    fn lines(bytes: &[u8], ends: &[usize]) -> Vec<Vec<u8>> {
+        let mut lines = Vec::new();
+        let (mut buffer, mut from) = (Vec::new(), 0);
+        for to in ends.iter().copied().chain([bytes.len()]) {
+            buffer.extend_from_slice(&bytes[from..to]);
+            from = to;
+            let done = cut(&buffer, false, |line| lines.push(line.to_vec()));
+            buffer.drain(..done);
+            assert!(buffer.len() <= LINE_MAX + 1);
+        }
+        cut(&buffer, true, |line| lines.push(line.to_vec()));
+        lines
+    }
+
+    /// What each line should be, without regard to its length.
+    fn whole_lines(text: &str) -> Vec<&str> {
+        let lines = text.split_inclusive('\n');
+        lines
+            .map(|line| line.strip_suffix("\r\n").or(line.strip_suffix('\n')).unwrap_or(line))
+            .collect()
+    }
+
+    /// Text with lines that are about as long as one or two pieces.
+    fn text() -> impl Strategy<Value = String> {
+        let letter = prop_oneof![Just("a"), Just("\u{e9}"), Just("\u{20ac}"), Just("\u{1f600}")];
+        let long = (letter, 1..=2usize, 0..8usize).prop_map(|(letter, pieces, more)| {
+            letter.repeat((pieces * LINE_MAX + more).saturating_sub(4) / letter.len())
+        });
+        let some = prop_oneof![Just("a"), Just("\u{20ac}"), Just("\r"), Just("\n"), Just("\r\n")];
+        let part = prop_oneof![1 => long, 4 => some.prop_map(str::to_owned)];
+        proptest::collection::vec(part, 0..12).prop_map(|parts| parts.concat())
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
+
+        #[test]
+        fn a_long_line_comes_in_pieces_that_are_text(
+            text in text(),
+            ends in proptest::collection::vec(any::<prop::sample::Index>(), 0..6),
+        ) {
+            let mut ends: Vec<_> = ends.iter().map(|end| end.index(text.len() + 1)).collect();
+            ends.sort_unstable();
+            let pieces = lines(text.as_bytes(), &ends);
+            prop_assert!(pieces == lines(text.as_bytes(), &[]), "the portions must not matter");
+            let mut pieces = pieces.into_iter();
+            for line in whole_lines(&text) {
+                let mut joined = String::new();
+                loop {
+                    let piece = String::from_utf8(pieces.next().unwrap()).unwrap();
+                    prop_assert!(piece.len() <= LINE_MAX && piece.is_empty() == line.is_empty());
+                    joined.push_str(&piece);
+                    if joined.len() == line.len() {
+                        break;
+                    }
+                }
+                prop_assert!(joined == line);
+            }
+            prop_assert_eq!(pieces.next(), None);
+        }
+    }
 }

@@ -274,6 +274,27 @@ static void stderr_comes_in_lines(char **server) {
   finish(c);
 }
 
+/* A line of one piece has no other; and pieces end between characters. */
+static void long_lines_stay_whole_and_text(char **server) {
+  leash_conn *c = start(server, NULL);
+  SKIP(c, LEASH_EVENT_OPEN);
+  for (size_t length = 16384; length > 16382; length--) {
+    leash_event *e = NEXT(c, LEASH_EVENT_STDERR);
+    CHECK_INT(strlen(text(e)), length);
+    leash_event_free(e);
+  }
+  for (size_t left = 24000; left > 0;) {
+    leash_event *e = NEXT(c, LEASH_EVENT_STDERR);
+    size_t length = strlen(text(e));
+    CHECK(length <= 16384 && length <= left);
+    for (size_t at = 0; at < length; at += 3) CHECK(!memcmp(text(e) + at, "\xe2\x82\xac", 3));
+    left -= length;
+    leash_event_free(e);
+  }
+  expect_stderr(c, "end");
+  finish(c);
+}
+
 static void old_lines_are_dropped_and_counted(char **server) {
   leash_conn *c = start_with(server, LEASH_OPT_QUEUE_EVENTS, 10);
   /* That the server came so far says that nobody blocked it. */
@@ -622,6 +643,7 @@ static const struct scenario all[] = {
   SCENARIO(a_broken_header_ends_it),
   SCENARIO(batches_are_taken_apart),
   SCENARIO(stderr_comes_in_lines),
+  SCENARIO(long_lines_stay_whole_and_text),
   SCENARIO(old_lines_are_dropped_and_counted),
   SCENARIO(stderr_can_be_discarded),
   SCENARIO(stderr_can_be_the_hosts),

@@ -2,6 +2,7 @@
  * a URL; tests/transports.rs gives each case a server that fits it. */
 #include <dirent.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <leash.h>
 #include <poll.h>
 #include <pthread.h>
@@ -269,11 +270,60 @@ static void closes(void) {
   CHECK(leash_submit(c, "a", NULL, 0, -1, 1, &id) == LEASH_E_CLOSED);
 }
 
+static int kept[3];
+
+/* Be a host without 0, 1 and 2. */
+static void close_standard(void) {
+  for (int fd = 0; fd < 3; fd++) {
+    kept[fd] = fcntl(fd, F_DUPFD_CLOEXEC, 3);
+    close(fd);
+  }
+}
+
+/* What a descriptor is; "" if it is closed. */
+static const char *file_of(int64_t pid, int fd) {
+  static char file[64];
+  char name[64];
+  snprintf(name, sizeof name, "/proc/%lld/fd/%d", (long long)pid, fd);
+  ssize_t length = readlink(name, file, sizeof file - 1);
+  file[length < 0 ? 0 : length] = 0;
+  return file;
+}
+
+static void *call_once(void *failed) {
+  leash_event *e;
+  *(int *)failed = leash_call(c, "a", "[]", LEASH_NUL, 10000, &e);
+  leash_event_free(e);
+  return NULL;
+}
+
+/* Server: echo-loop. The host has closed 0, 1 and 2, and may print all the same: nothing of
+ * the library's is there, also when the host closes one again and a new thread sleeps. A
+ * server that gets the host's stderr gets none. */
+static void bare(void) {
+  pthread_t thread;
+  int wrong = 0, failed = 1, inherits = 0;
+  int64_t pid = leash_conn_int(c, LEASH_INT_PID);
+  pass(LEASH_EVENT_OPEN);
+  if (pid != LEASH_NONE && strcmp(file_of(pid, 2), "/dev/null")) wrong = 8;
+  close(1);
+  pthread_create(&thread, NULL, call_once, &failed);
+  pthread_join(thread, NULL);
+  for (int fd = 0; fd < 3; fd++) {
+    if (strcmp(file_of(getpid(), fd), "/dev/null")) wrong |= 1 << fd;
+    if (!(fcntl(fd, F_GETFD) & FD_CLOEXEC)) inherits = 1;
+    dup2(kept[fd], fd);
+  }
+  if (wrong) fprintf(stderr, "not /dev/null: %d\n", wrong);
+  CHECK(!wrong && !failed && !inherits);
+}
+
 static const struct {
   const char *name;
   void (*run)(void);
 } cases[] = {{"calls", calls}, {"asks", asks}, {"late", late},   {"fd", fd},         {"interrupts", interrupts},
-             {"full", full},   {"goes", goes}, {"forks", forks}, {"closes", closes}};
+             {"full", full},   {"goes", goes}, {"forks", forks}, {"closes", closes},
+             {"bare", bare}};
 
 int main(int argc, char **argv) {
   if (argc < 3) return 2;
@@ -282,6 +332,10 @@ int main(int argc, char **argv) {
   if (!strcmp(argv[1], "full")) leash_opts_set_int(opts, LEASH_OPT_QUEUE_EVENTS, 10);
   for (size_t n = 0; n < sizeof cases / sizeof *cases; n++) {
     if (strcmp(cases[n].name, argv[1])) continue;
+    if (cases[n].run == bare) {
+      close_standard();
+      if (strncmp(argv[2], "ws://", 5)) leash_opts_set_int(opts, LEASH_OPT_STDERR, 2);
+    }
     open_server(argv + 2);
     cases[n].run();
     leash_free(c);

@@ -1,4 +1,4 @@
-"""libleash."""
+"""libleash, in Python."""
 
 import sys
 

@@ -12,7 +12,7 @@ use socket2::{SockRef, TcpKeepalive};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpSocket, TcpStream};
 
-use crate::sys::{Claim, Fd, socket};
+use crate::sys::{self, Claim, Fd, socket};
 
 /// "Connection Attempt Delay" of RFC 8305, section 5.
 const NEXT_AFTER: Duration = Duration::from_millis(250);
@@ -30,6 +30,7 @@ pub struct Tcp {
 /// Addresses of `host` in the order of RFC 8305, section 4: families take
 /// turns, and the resolver's first choice comes first.
 pub async fn lookup(host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
+    sys::fill_standard()?;
     let found: Vec<SocketAddr> = tokio::net::lookup_host((host, port)).await?.collect();
     Ok(in_turns(found))
 }
@@ -74,6 +75,7 @@ pub async fn connect(addresses: Vec<SocketAddr>) -> io::Result<Tcp> {
 
 impl Tcp {
     async fn connect(address: SocketAddr) -> io::Result<Self> {
+        sys::fill_standard()?;
         let socket = match address {
             SocketAddr::V4(_) => TcpSocket::new_v4(),
             SocketAddr::V6(_) => TcpSocket::new_v6(),

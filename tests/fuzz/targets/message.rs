@@ -247,6 +247,9 @@ fn check_parts(frame: Frame, data: &[u8]) {
     for raw in [payload.json(), payload.peer_id()] {
         assert!(text(raw).is_none_or(|part| !part.is_empty() && holds(data, part.as_bytes())));
     }
+    // It goes back to the peer as it is.
+    let is_json = |text| serde_json::from_str::<IgnoredAny>(text).is_ok();
+    assert!(text(payload.peer_id()).is_none_or(is_json));
     for plain in [payload.method(), payload.error_message()] {
         assert!(text(plain).is_none_or(|text| !text.contains('\0')));
     }
