@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import copy
+import dataclasses
 import errno
 import functools
 import gc
 import math
 import os
+import pickle
 import select
 import threading
 import time
@@ -487,9 +490,22 @@ def test_a_request_outlives_its_client(misbehave: Misbehave) -> None:
         request.reply(1)
 
 
-def test_a_client_cannot_be_pickled(demo: List[str]) -> None:
-    import pickle
+def test_a_request_is_one_however_it_is_copied(misbehave: Misbehave) -> None:
+    with Client(misbehave("ask:1:q", "notify:end", "never-read"), **FAST) as client:
+        request = next(event for event in client if isinstance(event, Request))
+        copies: List[Any] = [copy.copy(request), copy.deepcopy(request)]
+        copies.append(Request(**dataclasses.asdict(request)))
+        with pytest.raises(TypeError, match="request cannot be copied"):
+            pickle.dumps(request)
+        copies[0].reply(1)
+        with pytest.raises(libleash.StateError):
+            copies[2].reply(1)
+        del request
+        copies.clear()
+        gc.collect()
 
+
+def test_a_client_cannot_be_pickled(demo: List[str]) -> None:
     with Client(demo) as client, pytest.raises(TypeError, match="pickled"):
         pickle.dumps(client)
 
