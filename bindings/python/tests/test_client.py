@@ -275,6 +275,19 @@ def test_wake_ends_one_poll(demo: List[str]) -> None:
         assert client.poll(0.05) is None and time.monotonic() - began >= 0.05
 
 
+def test_wakes_that_a_call_has_seen_are_not_forgotten(demo: List[str]) -> None:
+    with Client(demo) as client:
+        client.on_notification("x", lambda note: None)
+        client.poll(10)
+        client.wake()
+        client.wake()
+        assert client.call("echo", [1]) == [1]
+        began = time.monotonic()
+        assert client.poll(10) is None and list(client.events(10)) == []
+        assert time.monotonic() - began < 5
+        assert client.poll(0.05) is None and time.monotonic() - began >= 0.05
+
+
 def test_wait_for_runs_handlers_until_it_is_so(misbehave: Misbehave) -> None:
     with Client(misbehave("flood:100")) as client:
         seen: List[Notification] = []
@@ -312,7 +325,7 @@ def test_a_wait_sees_what_a_handler_did_in_another_thread(misbehave: Misbehave) 
         def handler(note: Notification) -> None:
             began.set()
             # Until the other thread is the one that takes events.
-            until(client._pump_lock.locked)
+            until(lambda: client._pumper)
             seen.append(note)
 
         client.on_notification("flood", handler)
@@ -330,9 +343,9 @@ def test_a_nudge_hides_no_event(misbehave: Misbehave) -> None:
         client.notify("go")
         assert select.select([client], [], [], 30)[0] == [client]
         # As after a handler, of which the thread that polled has heard otherwise.
-        client._pump_lock.acquire()
+        client._pumper = -1
         client._tell_all()
-        client._pump_lock.release()
+        client._pumper = None
         assert isinstance(client.poll(0), Notification)
         assert client.poll(0) is None
 
@@ -350,12 +363,12 @@ def test_a_wait_sees_what_was_found_while_it_began(misbehave: Misbehave) -> None
             # There is nothing; but before that is said, there is, and the other
             # thread waits for events again.
             client.notify("go")
-            until(lambda: seen and client._pump_lock.locked())
+            until(lambda: seen and client._pumper)
             return None
 
         client.on_notification("flood", seen.append)
         with polled_elsewhere(client):
-            until(client._pump_lock.locked)
+            until(lambda: client._pumper)
             before = time.monotonic()
             assert client.wait_for(ready, 60) is seen
             assert time.monotonic() - before < 30

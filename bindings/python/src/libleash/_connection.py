@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import atexit
 import os
+import threading
 import time
 import warnings
 import weakref
@@ -71,6 +72,11 @@ class Connection:
         self.bound = 1.0 + sum(_DEFAULT_GRACE if grace is None else grace for grace in graces)
         self.is_closed = False
         _alive.add(self)
+
+    @property
+    def is_freed(self) -> bool:
+        """As a collector may do before it comes to those who refer to this."""
+        return self._address is None
 
     @property
     def address(self) -> int:
@@ -332,6 +338,7 @@ class Inbox:
         self._events: Deque[AnyEvent] = deque()
         self._lines = 0
         self._dropped = 0
+        self._lock = threading.RLock()
 
     def __len__(self) -> int:
         return len(self._events)
@@ -341,10 +348,18 @@ class Inbox:
 
     def put(self, event: Any) -> None:
         if isinstance(event, StderrLine):
-            if self._lines >= self._limit:
-                self._drop_a_line()
-            self._lines += 1
-        self._events.append(event)
+            with self._lock:
+                if self._lines >= self._limit:
+                    self._drop_a_line()
+                self._lines += 1
+        # The last step, which calls no function: see `Client`.
+        self._events += (event,)
+
+    def put_back(self, event: AnyEvent) -> None:
+        """One that was taken, and did not arrive."""
+        with self._lock:
+            self._lines += isinstance(event, StderrLine)
+            self._events.appendleft(event)
 
     def _drop_a_line(self) -> None:
         for index, found in enumerate(self._events):
@@ -355,18 +370,27 @@ class Inbox:
                 return
 
     def get(self) -> Optional[AnyEvent]:
-        if not self._events:
-            return None
-        try:
-            event = self._events.popleft()
-        except IndexError:
-            return None
-        if isinstance(event, StderrLine):
-            self._lines -= 1
-            if self._dropped:
-                dropped, self._dropped = self._dropped + event.dropped, 0
-                return StderrLine(event.seq, event.text, dropped)
-        return event
+        given: List[AnyEvent] = []
+        return given[0] if self.move(given) else None
+
+    def move(self, given: List[AnyEvent]) -> bool:
+        """Put the oldest event into `given`. False: there is none."""
+        with self._lock:
+            if not self._events:
+                return False
+            event = self._events[0]
+            if isinstance(event, StderrLine):
+                self._lines -= 1
+                if self._dropped:
+                    dropped, self._dropped = self._dropped + event.dropped, 0
+                    event = StderrLine(event.seq, event.text, dropped)
+            # In one step, as in `put`.
+            given += (event,)
+            del self._events[0]
+            return True
+
+    def forked(self) -> None:
+        self._lock = threading.RLock()
 
 
 def check_timeout(timeout: float) -> float:
