@@ -298,6 +298,49 @@ def test_wait_for_runs_handlers_until_it_is_so(misbehave: Misbehave) -> None:
         assert isinstance(client.poll(0), Opened)
 
 
+@pytest.mark.parametrize("has_handler", [False, True])
+@pytest.mark.parametrize("name", ["call", "result", "submit", "poll", "done", "wait_for"])
+def test_limits_hold_against_a_server_that_talks(
+    name: str, has_handler: bool, misbehave: Misbehave
+) -> None:
+    if name == "poll" and not has_handler:
+        return
+    queue = 100 if has_handler else 1 << 40
+    with Client(misbehave("flood:100000000"), queue_events=queue, **FAST) as client:
+        # Slower than the server is. Without a handler for it, what comes is kept.
+        method = "flood" if has_handler else "other"
+        client.on_notification(method, lambda note: time.sleep(0.001))
+        waits: Dict[str, Callable[[], Any]] = {
+            "call": lambda: client.call("x", timeout=0.1),
+            "result": lambda: client.submit("x").result(0.1),
+            "submit": lambda: client.submit("x", timeout=0.1).result(),
+            "wait_for": lambda: client.wait_for(lambda: None, 0.1),
+        }
+        before = time.monotonic()
+        if name == "poll":
+            assert isinstance(client.poll(1), Opened)
+            assert client.poll(0) is None and client.poll(0.1) is None
+        elif name == "done":
+            assert not client.submit("x").done()
+        else:
+            with pytest.raises(libleash.CallTimeout):
+                waits[name]()
+        assert time.monotonic() - before < 10
+
+
+def test_no_time_is_enough_for_what_is_there(misbehave: Misbehave) -> None:
+    script = misbehave("request", "flood:50", "reply:1", "notify:end", "recv")
+    with Client(script, **FAST) as client:
+        seen: List[Notification] = []
+        client.on_notification("flood", seen.append)
+        assert isinstance(client.poll(10), Opened)
+        call = client.submit("x")
+        until(lambda: client._queued() == 52)
+        assert call.done() and len(seen) == 50
+        event = client.poll(0)
+        assert isinstance(event, Notification) and event.method == "end"
+
+
 def until(seen: Callable[[], Any]) -> None:
     limit = time.monotonic() + 30
     while not seen():

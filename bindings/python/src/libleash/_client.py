@@ -335,6 +335,7 @@ class Client(_Base):
         no handler is kept, or `given`, which ends this, too.
         """
         until = time.monotonic() + limit
+        rest: Optional[int] = None
         me = threading.get_ident()
         while True:
             changes = self._changes
@@ -391,13 +392,22 @@ class Client(_Base):
                 if found is not None or left <= 0:
                     return found
                 self._wait_for_change(changes, left)
-            elif handler is not None:
+                continue
+            if handler is not None:
                 try:
                     run(handler, event)
                 finally:
                     self._tell_all()
-            elif event is None and until <= time.monotonic():
-                return ready()
+            if until <= time.monotonic():
+                if rest is None:
+                    # A limit of 0 is for all that is there.
+                    rest = 0 if limit else self._queued()
+                if event is None or rest == 0:
+                    return ready()
+                rest -= 1
+
+    def _queued(self) -> int:
+        return self._open_connection().number(_abi.LEASH_INT_QUEUED) or 0
 
     def _wait_for_change(self, seen: object, limit: float) -> None:
         """Wait while another thread takes events, and nothing has changed since `seen`.
