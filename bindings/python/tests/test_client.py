@@ -380,6 +380,51 @@ def test_a_wait_sees_what_a_handler_did_in_another_thread(misbehave: Misbehave) 
             assert time.monotonic() - before < 30
 
 
+def test_handlers_run_one_after_the_other_and_in_order(misbehave: Misbehave) -> None:
+    with Client(misbehave("recv", "flood:2000", "echo-loop")) as client:
+        seen: List[int] = []
+        inside: List[int] = []
+        most = 0
+
+        def handler(note: Notification) -> None:
+            nonlocal most
+            inside.append(1)
+            most = max(most, len(inside))
+            # The others would have their turn here.
+            time.sleep(0)
+            seen.append(note.params["n"])
+            inside.pop()
+
+        client.on_notification("flood", handler)
+        client.notify("go")
+        in_threads([lambda: client.wait_for(lambda: len(seen) == 2000 or None, 60)] * 4)
+        assert seen == list(range(2000)) and most == 1
+
+
+def test_a_busy_handler_keeps_no_answer_from_others(misbehave: Misbehave) -> None:
+    with Client(misbehave("notify:a", "notify:b", "echo-loop"), **FAST) as client:
+        began, may_end = threading.Event(), threading.Event()
+        seen: List[str] = []
+
+        def handler(note: Notification) -> None:
+            seen.append(note.method)
+            if note.method == "a":
+                began.set()
+                assert may_end.wait(30)
+                # It waits itself: the next one runs meanwhile.
+                assert client.call("x", [1]) == [1]
+                assert seen == ["a", "b"]
+
+        client.on_notification("*", handler)
+        waiting = threading.Thread(target=lambda: client.wait_for(lambda: seen[1:] or None, 30))
+        waiting.start()
+        assert began.wait(30)
+        assert client.call("x", [2], timeout=10) == [2] and seen == ["a"]
+        may_end.set()
+        waiting.join()
+        assert seen == ["a", "b"]
+
+
 def test_a_nudge_hides_no_event(misbehave: Misbehave) -> None:
     with Client(misbehave("recv", "flood:1", "recv")) as client:
         assert isinstance(client.poll(10), Opened)

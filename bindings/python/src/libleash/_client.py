@@ -21,6 +21,7 @@ from typing import (
     Literal,
     Optional,
     Set,
+    Tuple,
     Type,
     TypeVar,
     overload,
@@ -30,6 +31,7 @@ from . import _abi, _json
 from ._connection import (
     NO_LIMIT,
     Connection,
+    Handler,
     _Base,
     call_limit,
     check_timeout,
@@ -70,9 +72,10 @@ _RLock = type(threading.RLock())
 class Client(_Base):
     """A JSON-RPC server on a leash, for programs without asyncio.
 
-    Any method may be called from any thread. There is no thread of its own: handlers run, one event
-    after the other, in whatever thread is waiting in `call`, `poll`, `events`, `wait_for` or a
-    call's `result`.
+    Any method may be called from any thread. There is no thread of its own: handlers run in
+    whatever thread is waiting in `call`, `poll`, `events`, `wait_for` or a call's `result`. They
+    run one after the other, in the order of arrival, however many threads wait; but while one
+    waits for the client itself, those of later events run inside of it.
     """
 
     # A signal handler runs between any two steps of the main thread. It may raise, which must leave
@@ -84,6 +87,9 @@ class Client(_Base):
         #: Who has it takes events; `_pumper` is its thread.
         self._pump_lock = _RLock()
         self._pumper: Optional[int] = None
+        #: Events that have a handler, and it; who has the lock runs them, one after the other.
+        self._unhandled: Deque[Tuple[Handler, Event]] = deque()
+        self._handling = _RLock()
         #: Another one each time that something was found; and the threads that wait for that.
         self._changes = object()
         self._waiters: Set["queue.SimpleQueue[None]"] = set()
@@ -331,80 +337,102 @@ class Client(_Base):
     ) -> Optional[T]:
         """Take events, and run handlers, until `ready()` is not None; None after `limit`.
 
-        Of several threads one takes events, the others wait for what it finds. An event that has
-        no handler is kept, or `given`, which ends this, too.
+        Of several threads one takes events, and one runs handlers; the others wait for what they
+        find. An event that has no handler is kept, or `given`, which ends this, too.
         """
         until = time.monotonic() + limit
         rest: Optional[int] = None
         me = threading.get_ident()
         while True:
             changes = self._changes
-            # Called by a signal handler, or by `ready`.
-            is_nested = self._pumper == me
-            pointer = handler = None
             event: Any = None
-            try:
-                is_mine = is_nested or self._pump_lock.acquire(False)
-                if is_mine:
-                    self._pumper = me
-                    found = ready()
-                    if found is not None:
-                        return found
-                    if given is None and self._inbox.is_full():
-                        raise FullError("too many events are unread: take some with poll")
-                    pointer = self._take(until)
-                    if pointer:
-                        event = make_event(pointer)
-                        handler = self._handler(event)
-                        if handler is None:
+            if self._unhandled and self._handle_one():
+                found = ready()
+                if found is not None:
+                    return found
+                event = True
+            else:
+                # Called by a signal handler, or by `ready`.
+                is_nested = self._pumper == me
+                is_full = False
+                pointer = None
+                try:
+                    is_mine = is_nested or self._pump_lock.acquire(False)
+                    if is_mine:
+                        self._pumper = me
+                        found = ready()
+                        if found is not None:
+                            return found
+                        is_full = given is None and self._inbox.is_full()
+                        pointer = None if is_full else self._take(until)
+                        if pointer:
+                            event = make_event(pointer)
+                            handler = self._handler(event)
                             if isinstance(event, Response):
                                 self._answers[event.call] = pointer
+                            elif handler is not None:
+                                self._unhandled += ((handler, event),)
                             elif given is not None:
                                 given += (event,)
                             elif event is not None:
                                 # Before another thread takes events: it may be waiting for this.
                                 self._inbox.put(event)
-                        pointer = None
-                        if given:
-                            return None
-                        if isinstance(event, Response) and event.call in self._abandoned:
-                            self._abandoned.discard(event.call)
-                            self._answers.pop(event.call, None)
-            except BaseException:
-                if pointer:
-                    self._place, self._place_reference = pointer, byref(pointer)
-                raise
-            finally:
-                if not is_nested:
-                    if self._pumper == me:
-                        self._pumper = None
-                    try:
-                        self._pump_lock.release()
-                    except RuntimeError:
-                        pass  # Another thread has it.
-                    else:
-                        self._changes = object()
-                        if self._waiters:
-                            self._tell()
-            if not is_mine:
-                found = ready()
-                left = until - time.monotonic()
-                if found is not None or left <= 0:
-                    return found
-                self._wait_for_change(changes, left)
-                continue
-            if handler is not None:
-                try:
-                    run(handler, event)
+                            pointer = None
+                            if given:
+                                return None
+                            if isinstance(event, Response) and event.call in self._abandoned:
+                                self._abandoned.discard(event.call)
+                                self._answers.pop(event.call, None)
+                except BaseException:
+                    if pointer:
+                        self._place, self._place_reference = pointer, byref(pointer)
+                    raise
                 finally:
-                    self._tell_all()
+                    if not is_nested:
+                        if self._pumper == me:
+                            self._pumper = None
+                        try:
+                            self._pump_lock.release()
+                        except RuntimeError:
+                            pass  # Another thread has it.
+                        else:
+                            self._changes = object()
+                            if self._waiters:
+                                self._tell()
+                if not is_mine:
+                    found = ready()
+                    left = until - time.monotonic()
+                    if found is not None or left <= 0:
+                        return found
+                    self._wait_for_change(changes, left)
+                    continue
+                if is_full:
+                    raise FullError("too many events are unread: take some with poll")
             if until <= time.monotonic():
                 if rest is None:
-                    # A limit of 0 is for all that is there.
-                    rest = 0 if limit else self._queued()
+                    # A limit of 0 is for all that is there: it is taken, and perhaps handled.
+                    rest = 0 if limit else 2 * self._queued() + 1
                 if event is None or rest == 0:
                     return ready()
                 rest -= 1
+
+    def _handle_one(self) -> bool:
+        """Run the handler of the oldest event that waits for that. False: another thread does."""
+        has_run = False
+        try:
+            if self._handling.acquire(False) and self._unhandled:
+                handler, event = self._unhandled[0]
+                del self._unhandled[0]
+                has_run = True
+                run(handler, event)
+        finally:
+            try:  # noqa: SIM105 - `suppress` is where a signal handler could run
+                self._handling.release()
+            except RuntimeError:
+                pass  # Another thread has it.
+            if has_run:
+                self._tell_all()
+        return has_run
 
     def _queued(self) -> int:
         return self._open_connection().number(_abi.LEASH_INT_QUEUED) or 0
@@ -510,6 +538,7 @@ class Client(_Base):
     def _forked(self) -> None:
         self._pump_lock = _RLock()
         self._pumper = None
+        self._handling = _RLock()
         self._waiters = set()
         self._inbox.forked()
 
