@@ -475,6 +475,28 @@ def test_unread_events_stop_the_peer_and_are_told(misbehave: Misbehave) -> None:
             assert numbers == list(range(100))
 
 
+def test_a_call_waits_while_another_thread_takes_events(misbehave: Misbehave) -> None:
+    with Client(misbehave("flood:3000", "echo-loop"), queue_events=10) as client:
+        client.on_request("other", lambda request: None)
+        numbers: List[int] = []
+
+        def take_slowly() -> None:
+            for event in client.events():
+                if isinstance(event, Notification):
+                    numbers.append(event.params["n"])
+                if len(numbers) % 10 == 0:
+                    time.sleep(0.001)
+
+        taker = threading.Thread(target=take_slowly)
+        taker.start()
+        try:
+            assert client.call("x", [1], timeout=60) == [1]
+        finally:
+            client.close()
+            taker.join()
+        assert numbers == list(range(3000))
+
+
 def test_stderr_never_stops_anything(misbehave: Misbehave) -> None:
     script = misbehave("stderr-flood:500", "request", "reply:1", "recv")
     with Client(script, queue_events=10, **FAST) as client:

@@ -24,7 +24,15 @@ from typing import (
 
 from . import _json
 from ._client import answer, log, refuse
-from ._connection import Connection, _Base, call_limit, check_timeout, tidy, warn_unclosed
+from ._connection import (
+    STALL,
+    Connection,
+    _Base,
+    call_limit,
+    check_timeout,
+    tidy,
+    warn_unclosed,
+)
 from ._errors import (
     ClosedError,
     CloseTimeout,
@@ -46,8 +54,6 @@ A = TypeVar("A", bound="AsyncClient")
 # The loop gets a turn after this many events, or this long.
 _AT_ONCE = 256
 _TURN = 0.001
-# Calls whose answer sits behind unread events fail after this long, as in C.
-_STALL = 1.0
 
 
 class AsyncClient(_Base):
@@ -371,7 +377,7 @@ class AsyncClient(_Base):
 
     def _watch_stall(self) -> None:
         if self._calls and self._closed is None:
-            self._stall = self._running().call_later(_STALL, self._stalled)
+            self._stall = self._running().call_later(STALL, self._stalled)
 
     def _stalled(self) -> None:
         """An answer may sit behind what nobody takes: say so, as `leash_call` does."""

@@ -30,6 +30,7 @@ from typing import (
 from . import _abi, _json
 from ._connection import (
     NO_LIMIT,
+    STALL,
     Connection,
     Handler,
     _Base,
@@ -305,7 +306,7 @@ class Client(_Base):
         """Run handlers until `ready()` gives something else than None, and give that back.
 
         Events that have no handler are kept for `poll`. CallTimeout, ClosedError; FullError when
-        too many are kept.
+        too many are kept, and no thread takes any for a second.
         """
         found = self._pump(ready, self._timeout if timeout is None else check_timeout(timeout))
         if found is None:
@@ -363,7 +364,7 @@ class Client(_Base):
                         found = ready()
                         if found is not None:
                             return found
-                        is_full = given is None and self._inbox.is_full()
+                        is_full = self._is_full(given is None)
                         pointer = None if is_full else self._take(until)
                         if pointer:
                             event = make_event(pointer)
@@ -407,7 +408,7 @@ class Client(_Base):
                     self._wait_for_change(changes, left)
                     continue
                 if is_full:
-                    raise FullError("too many events are unread: take some with poll")
+                    self._wait_for_room(given is None, until)
             if until <= time.monotonic():
                 if rest is None:
                     # A limit of 0 is for all that is there: it is taken, and perhaps handled.
@@ -433,6 +434,22 @@ class Client(_Base):
             if has_run:
                 self._tell_all()
         return has_run
+
+    def _is_full(self, keeps: bool) -> bool:
+        """Whether the next event has no place: it may have a handler, or be one to be kept."""
+        is_behind = bool(self._unhandled) and len(self._unhandled) >= self._inbox.limit
+        return is_behind or (keeps and self._inbox.is_full())
+
+    def _wait_for_room(self, keeps: bool, until: float) -> None:
+        """FullError: nobody took an event for a second, as in C."""
+        taken, give_up = self._inbox.taken, time.monotonic() + STALL
+        while True:
+            changes, now = self._changes, time.monotonic()
+            if self._inbox.taken != taken or not self._is_full(keeps) or now >= until:
+                return
+            if now >= give_up:
+                raise FullError("too many events are unread: take some with poll")
+            self._wait_for_change(changes, min(until, give_up) - now)
 
     def _queued(self) -> int:
         return self._open_connection().number(_abi.LEASH_INT_QUEUED) or 0

@@ -43,6 +43,8 @@ from ._library import (
 from ._options import Options, PathLike
 
 DEFAULT_QUEUE = 4096
+#: Calls whose answer sits behind unread events fail after this many seconds, as in C.
+STALL = 1.0
 NO_LIMIT = c_int64(-1)
 _DEFAULT_GRACE = 2.0
 
@@ -334,22 +336,24 @@ class Inbox:
     own queue is: the oldest lines of stderr make room, nothing else is ever dropped."""
 
     def __init__(self, limit: int) -> None:
-        self._limit = limit
+        self.limit = limit
         self._events: Deque[AnyEvent] = deque()
         self._lines = 0
         self._dropped = 0
+        #: How many events were taken from here.
+        self.taken = 0
         self._lock = threading.RLock()
 
     def __len__(self) -> int:
         return len(self._events)
 
     def is_full(self) -> bool:
-        return len(self._events) - self._lines >= self._limit
+        return len(self._events) - self._lines >= self.limit
 
     def put(self, event: Any) -> None:
         if isinstance(event, StderrLine):
             with self._lock:
-                if self._lines >= self._limit:
+                if self._lines >= self.limit:
                     self._drop_a_line()
                 self._lines += 1
         # The last step, which calls no function: see `Client`.
@@ -379,6 +383,7 @@ class Inbox:
             if not self._events:
                 return False
             event = self._events[0]
+            self.taken += 1
             if isinstance(event, StderrLine):
                 self._lines -= 1
                 if self._dropped:
