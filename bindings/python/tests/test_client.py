@@ -12,6 +12,7 @@ import math
 import os
 import pickle
 import select
+import sys
 import threading
 import time
 import weakref
@@ -100,6 +101,14 @@ def test_timeouts(misbehave: Misbehave) -> None:
         with pytest.raises(libleash.InvalidError):
             client.call("x", timeout=-1)
         assert client.pending == 0
+
+
+def test_a_limit_may_be_large_and_no_limit(demo: List[str]) -> None:
+    with Client(demo) as client:
+        client.on_request("demo/question", lambda request: time.sleep(0.05))
+        for limit in (sys.maxsize, 1e15, 1e300, math.inf):
+            assert client.submit("ask", timeout=limit).result() is None
+            assert client.call("ask", timeout=limit) is None
 
 
 def test_submitted_calls_end_in_any_order(misbehave: Misbehave) -> None:

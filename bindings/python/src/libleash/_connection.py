@@ -406,7 +406,9 @@ def check_timeout(timeout: float) -> float:
 
 def call_limit(limit: float) -> c_int64:
     """A call's own limit, as the library takes it."""
-    return NO_LIMIT if limit == float("inf") else c_int64(max(1, milliseconds(limit)))
+    milli = milliseconds(limit)
+    # 0 would be an error there.
+    return NO_LIMIT if milli < 0 else c_int64(max(1, milli))
 
 
 def warn_unclosed(client: object) -> None:
