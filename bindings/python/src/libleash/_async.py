@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import inspect
 import time
 import weakref
@@ -245,6 +246,10 @@ class AsyncClient(_Base):
                     # The event that it was woken for is another's.
                     self._wake_taker()
                 raise
+            finally:
+                # Whoever woke it has taken it out.
+                with contextlib.suppress(ValueError):
+                    self._takers.remove(taker)
 
     async def events(self) -> AsyncIterator[AnyEvent]:
         """Events until `Closed`, which is the last one."""
