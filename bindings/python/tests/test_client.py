@@ -537,6 +537,52 @@ def test_errors_of_the_start(tmp_path: Any) -> None:
         Client()
 
 
+@pytest.mark.parametrize(
+    "option, value, error",
+    [
+        ("argv", [b"true"], TypeError),
+        ("argv", [1], TypeError),
+        ("cwd", b"/", TypeError),
+        ("config", 1, TypeError),
+        ("ca_file", 1, TypeError),
+        ("url", 1, TypeError),
+        ("token", 1, TypeError),
+        ("max_message", "1", TypeError),
+        ("max_message", -1, libleash.InvalidError),
+        ("queue_events", 1.5, TypeError),
+        ("exit_after", "1", TypeError),
+        ("kill_after", -1, libleash.InvalidError),
+        ("ping_every", math.inf, libleash.InvalidError),
+        ("timeout", "1", TypeError),
+        ("timeout", math.nan, libleash.InvalidError),
+        ("connect_timeout", -1, libleash.InvalidError),
+        ("connect_timeout", math.nan, libleash.InvalidError),
+        ("env", {"A": "a\0"}, libleash.InvalidError),
+        ("protocol", [], libleash.InvalidError),
+    ],
+)
+def test_a_wrong_value_is_told_by_its_name(option: str, value: Any, error: Any) -> None:
+    options = {option: value} if option in ("argv", "url", "config") else {"argv": ["true"]}
+    options[option] = value
+    with pytest.raises(error, match=option):
+        Client(**options)
+
+
+def test_a_wrong_argument_is_told_by_its_name(demo: List[str]) -> None:
+    wrong: Any
+    with Client(demo) as client:
+        for wrong in (b"echo", 1, None):
+            with pytest.raises(TypeError, match="method must be a str"):
+                client.call(wrong)
+        for wrong in (-1, math.nan):
+            for use in (client.close, client.poll, lambda time: client.call("echo", timeout=time)):
+                with pytest.raises(libleash.InvalidError, match="timeout"):
+                    use(wrong)
+        with pytest.raises(TypeError, match="timeout"):
+            client.close("1")  # type: ignore[arg-type]
+        assert client.call("echo", [1]) == [1]
+
+
 def test_secrets_are_not_told(demo: List[str]) -> None:
     secret = "hunter2"
     with pytest.raises(libleash.InvalidError) as caught:

@@ -30,7 +30,6 @@ from ._connection import (
     Connection,
     _Base,
     call_limit,
-    check_timeout,
     tidy,
     warn_unclosed,
 )
@@ -48,7 +47,7 @@ from ._errors import (
 )
 from ._events import AnyEvent, Closed, Event, Opened, Request, Response, outcome
 from ._library import EventPointer, failure, quick
-from ._options import environment_timeout
+from ._options import check_timeout, environment_timeout
 
 A = TypeVar("A", bound="AsyncClient")
 
@@ -397,6 +396,8 @@ class AsyncClient(_Base):
         """As `Client.close`."""
         if self._connection is None:
             return
+        if timeout is not None:
+            check_timeout(timeout)
         self._begin_closing()
         try:
             await asyncio.wait_for(self._until_closed(), timeout)

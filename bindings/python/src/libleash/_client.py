@@ -35,7 +35,6 @@ from ._connection import (
     Handler,
     _Base,
     call_limit,
-    check_timeout,
     tidy,
     warn_unclosed,
 )
@@ -57,6 +56,7 @@ from ._library import (
     wait_at_once,
     wait_for,
 )
+from ._options import check_timeout
 
 T = TypeVar("T")
 C = TypeVar("C", bound="Client")

@@ -24,7 +24,7 @@ from typing import (
 )
 
 from . import _abi
-from ._errors import CloseTimeout, InvalidError
+from ._errors import CloseTimeout
 from ._events import AnyEvent, Event, Notification, Request, StderrLine, event
 from ._library import (
     NOW,
@@ -40,7 +40,7 @@ from ._library import (
     submit_quick,
     wait,
 )
-from ._options import Options, PathLike
+from ._options import Options, PathLike, check_timeout, text
 
 DEFAULT_QUEUE = 4096
 #: Calls whose answer sits behind unread events fail after this many seconds, as in C.
@@ -129,7 +129,7 @@ class Connection:
         self.is_closed = status in (_abi.LEASH_OK, _abi.LEASH_E_LEFT, _abi.LEASH_E_FORKED)
 
     def close(self, timeout: Optional[float]) -> None:
-        until = None if timeout is None else time.monotonic() + timeout
+        until = None if timeout is None else time.monotonic() + check_timeout(timeout)
         while True:
             left = -1 if until is None else milliseconds(until - time.monotonic())
             status = wait.close(self._address, left)
@@ -238,6 +238,8 @@ class _Base:
         )  # fmt: skip
         self._timeout = float("inf") if timeout is None else check_timeout(timeout)
         self._limit = call_limit(self._timeout)
+        if connect_timeout is not None:
+            check_timeout(connect_timeout, "connect_timeout")
         self._raw = raw
         self._methods = Methods()
         self._on_request: Dict[str, Handler] = {}
@@ -312,9 +314,7 @@ class Methods(Dict[str, bytes]):
     """The names of methods as C has them."""
 
     def __missing__(self, method: str) -> bytes:
-        encoded = method.encode("utf-8", "surrogatepass")
-        if b"\0" in encoded:
-            raise InvalidError("method contains a NUL")
+        encoded = text(method, "method")
         if len(self) < 1024:
             self[method] = encoded
         return encoded
@@ -396,12 +396,6 @@ class Inbox:
 
     def forked(self) -> None:
         self._lock = threading.RLock()
-
-
-def check_timeout(timeout: float) -> float:
-    if not timeout >= 0:
-        raise InvalidError("a timeout is a number of seconds, not negative")
-    return timeout
 
 
 def call_limit(limit: float) -> c_int64:
