@@ -583,6 +583,17 @@ def test_a_wrong_argument_is_told_by_its_name(demo: List[str]) -> None:
         assert client.call("echo", [1]) == [1]
 
 
+def test_errors_can_be_pickled() -> None:
+    with pytest.raises(libleash.SpawnError) as caught:
+        Client(["/nonexistent/server"])
+    errors = [caught.value, libleash.ConnectTimeout("too late"), libleash.RpcError(-1, "no", [1])]
+    for error in errors:
+        again = pickle.loads(pickle.dumps(error))
+        assert (type(again), str(again)) == (type(error), str(error))
+        for name in ("status", "errno", "strerror", "code", "data"):
+            assert getattr(again, name, None) == getattr(error, name, None)
+
+
 def test_secrets_are_not_told(demo: List[str]) -> None:
     secret = "hunter2"
     with pytest.raises(libleash.InvalidError) as caught:

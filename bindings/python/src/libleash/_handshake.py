@@ -49,7 +49,8 @@ def connect(
 
     Parameters are those of `Client`. `initialize` adds to what is sent by default, and wins. Some
     servers send requests early: `on_request` and `on_notification` have handlers by method. When
-    the handshake fails nothing is left running.
+    the handshake fails nothing is left running. Errors are those of `Client`, and of its `call`:
+    `connect_timeout` is for the start (ConnectTimeout), `timeout` for the answer (CallTimeout).
     """
     client = Client(*args, **options)
     try:

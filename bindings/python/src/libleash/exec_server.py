@@ -38,7 +38,7 @@ from ._client import Client
 from ._errors import CallTimeout, ClosedError, ConnectError, LeashError, RpcError
 from ._events import Notification, Request
 from ._handshake import connect
-from ._options import PathLike
+from ._options import PathLike, check_argv
 
 #: For `stdin`: it stays open, for `write`.
 PIPE = -1
@@ -116,6 +116,7 @@ class ExecServer:
         default a PATH). `stdin` is empty, PIPE to `write` later, or bytes: since the protocol has
         no way to close a stdin, `sh` and `head` of the far side make the end of those.
         """
+        check_argv(argv)
         name = f"libleash-{os.getpid()}-{next(self._numbers)}"
         process = Process(self, name)
         command = list(argv)
