@@ -16,7 +16,7 @@ import sys
 import threading
 import time
 import weakref
-from typing import TYPE_CHECKING, Any, Callable, Dict, Iterator, List
+from typing import TYPE_CHECKING, Any, Callable, Dict, Iterator, List, get_args
 
 import libleash
 import pytest
@@ -702,6 +702,13 @@ def test_a_client_cannot_be_pickled(demo: List[str]) -> None:
 if TYPE_CHECKING:
     from typing_extensions import assert_type
 
+    def options_have_names_and_types() -> None:
+        Client(["x"], stder="inherit")  # type: ignore[call-arg]
+        Client(["x"], stderr="inherits")  # type: ignore[arg-type]
+        Client(["x"], protocol="soap")  # type: ignore[arg-type]
+        libleash.connect(["x"], cwb="/")  # type: ignore[call-arg]
+        libleash.connect(["x"], protocol="mcp", exit_after=1.0, on_request={})
+
     def results_have_types(client: Client) -> None:
         assert_type(client.call("m", raw=True), bytes)
         assert_type(client.submit("m").result(raw=True), bytes)
@@ -714,6 +721,16 @@ def test_large_messages(demo: List[str]) -> None:
         assert client.call("echo", [text]) == [text]
         with pytest.raises(libleash.TooBigError):
             client.call("echo", [b"x".decode() * (65 << 20)])
+
+
+def test_every_option_has_a_type() -> None:
+    from libleash import _options
+
+    known = {field.name for field in dataclasses.fields(_options.Options)}
+    told = set(_options.Parameters.__annotations__)
+    assert known - told == {"argv"}
+    assert told - known == {"timeout", "connect_timeout", "raw"}
+    assert _options.PROTOCOLS.keys() == set(get_args(_options.Protocol))
 
 
 def test_urls_and_environments_are_mapped() -> None:

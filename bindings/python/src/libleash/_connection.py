@@ -11,6 +11,7 @@ import weakref
 from collections import deque
 from ctypes import byref, c_int64, c_size_t, c_void_p
 from typing import (
+    TYPE_CHECKING,
     Any,
     Callable,
     Deque,
@@ -40,7 +41,10 @@ from ._library import (
     submit_quick,
     wait,
 )
-from ._options import Options, PathLike, check_timeout, text
+from ._options import FewNeed, Options, PathLike, Protocol, check_timeout, text
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
 
 DEFAULT_QUEUE = 4096
 #: Calls whose answer sits behind unread events fail after this many seconds, as in C.
@@ -215,11 +219,11 @@ class _Base:
         cwd: Optional[PathLike] = None,
         headers: Optional[Mapping[str, str]] = None,
         token: Optional[str] = None,
-        protocol: str = "jsonrpc",
+        protocol: Protocol = "jsonrpc",
         timeout: Optional[float] = 30.0,
         connect_timeout: Optional[float] = None,
         raw: bool = False,
-        **options: Any,
+        **options: Unpack[FewNeed],
     ) -> None:
         """Start the server `argv`, or dial `url`, or the `environment` of a `config` file.
 

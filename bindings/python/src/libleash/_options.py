@@ -7,7 +7,7 @@ import math
 import os
 from ctypes import byref, c_char_p, c_size_t, c_void_p
 from dataclasses import dataclass, field
-from typing import Any, Dict, List, Mapping, Optional, Sequence, Union
+from typing import Any, Dict, List, Literal, Mapping, Optional, Sequence, TypedDict, Union
 
 from . import _abi, _json
 from ._errors import ConnectError, ConnectTimeout, InvalidError, SpawnError, from_status
@@ -15,11 +15,47 @@ from ._library import check, last_error, milliseconds, quick, wait
 
 PathLike = Union[str, "os.PathLike[str]"]
 
+Protocol = Literal["jsonrpc", "mcp", "acp", "lsp", "bare"]
+
 PROTOCOLS: Dict[str, int] = {
     name[len("LEASH_PROTOCOL_") :].lower(): value
     for name, value in _abi.ENUMS["leash_protocol"].items()
 }
 STDERR = {"discard": 0, "events": 1, "inherit": 2}
+
+
+class FewNeed(TypedDict, total=False):
+    """Parameters of a client that few need, for type checkers: `Options` has the defaults."""
+
+    ca_file: Optional[PathLike]
+    cert_file: Optional[PathLike]
+    key_file: Optional[PathLike]
+    stderr: Literal["discard", "events", "inherit"]
+    max_message: Optional[int]
+    queue_events: Optional[int]
+    queue_bytes: Optional[int]
+    send_bytes: Optional[int]
+    exit_after: Optional[float]
+    kill_after: Optional[float]
+    ping_every: Optional[float]
+    cork: bool
+
+
+class Parameters(FewNeed, total=False):
+    """All parameters of a client but `argv`, for those who pass them on."""
+
+    url: Optional[str]
+    environment: Optional[str]
+    config: Optional[PathLike]
+    env: Optional[Mapping[str, Optional[str]]]
+    inherit_env: bool
+    cwd: Optional[PathLike]
+    headers: Optional[Mapping[str, str]]
+    token: Optional[str]
+    protocol: Protocol
+    timeout: Optional[float]
+    connect_timeout: Optional[float]
+    raw: bool
 
 
 @dataclass

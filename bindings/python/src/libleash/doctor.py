@@ -31,10 +31,10 @@ from ._errors import (
 )
 from ._events import Closed, Noise, Request, Stage, StderrLine
 from ._handshake import _greeting
-from ._options import PROTOCOLS
+from ._options import PROTOCOLS, Protocol
 
 #: In this order; "jsonrpc" would be answered by whoever answers "mcp" or "acp".
-DIALECTS = ("mcp", "lsp", "acp", "bare")
+DIALECTS: Tuple[Protocol, ...] = ("mcp", "lsp", "acp", "bare")
 
 #: A server that ends by itself does so in this time, or it was our words that ended it.
 AT_ONCE = 0.5
@@ -53,7 +53,7 @@ IN_A_TERMINAL = "import pty, sys; pty.spawn(sys.argv[1:])"
 class Visit:
     """What was seen of one server, from its start to its end."""
 
-    protocol: str
+    protocol: Protocol
     answered_after: Optional[float] = None
     refusal: Optional[RpcError] = None
     #: It ended before it was spoken to, or without an answer.
@@ -74,7 +74,7 @@ class Visit:
         return self.answered_after is not None
 
 
-def visit(argv: List[str], protocol: str, patience: float, settings: Dict[str, Any]) -> Visit:
+def visit(argv: List[str], protocol: Protocol, patience: float, settings: Dict[str, Any]) -> Visit:
     """Start the server, speak to it, let it go."""
     seen = Visit(protocol)
     client = Client(argv, protocol=protocol, exit_after=GRACE, kill_after=GRACE, **settings)
