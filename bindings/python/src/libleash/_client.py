@@ -275,7 +275,7 @@ class Client(_Base):
 
     def _next(self, given: List[AnyEvent]) -> Optional[bool]:
         """Give out an event that was kept: True; or a wake: False."""
-        if self._inbox and self._inbox.move(given):
+        if self._inbox.events and self._inbox.move(given):
             return True
         if self._seen_wakes:
             with contextlib.suppress(IndexError):
@@ -344,78 +344,96 @@ class Client(_Base):
         until = time.monotonic() + limit
         rest: Optional[int] = None
         me = threading.get_ident()
-        while True:
-            changes = self._changes
-            event: Any = None
-            if self._unhandled and self._handle_one():
-                found = ready()
-                if found is not None:
-                    return found
-                event = True
-            else:
-                # Called by a signal handler, or by `ready`.
-                is_nested = self._pumper == me
-                is_full = False
-                pointer = None
-                try:
-                    is_mine = is_nested or self._pump_lock.acquire(False)
-                    if is_mine:
-                        self._pumper = me
-                        found = ready()
-                        if found is not None:
-                            return found
-                        is_full = self._is_full(given is None)
-                        pointer = None if is_full else self._take(until)
-                        if pointer:
-                            event = make_event(pointer)
-                            handler = self._handler(event)
-                            if isinstance(event, Response):
-                                self._answers[event.call] = pointer
-                            elif handler is not None:
-                                self._unhandled += ((handler, event),)
-                            elif given is not None:
-                                given += (event,)
-                            elif event is not None:
-                                # Before another thread takes events: it may be waiting for this.
-                                self._inbox.put(event)
-                            pointer = None
-                            if given:
-                                return None
-                            if isinstance(event, Response) and event.call in self._abandoned:
-                                self._abandoned.discard(event.call)
-                                self._answers.pop(event.call, None)
-                except BaseException:
-                    if pointer:
-                        self._place, self._place_reference = pointer, byref(pointer)
-                    raise
-                finally:
-                    if not is_nested:
-                        if self._pumper == me:
-                            self._pumper = None
-                        try:
-                            self._pump_lock.release()
-                        except RuntimeError:
-                            pass  # Another thread has it.
-                        else:
-                            self._changes = object()
-                            if self._waiters:
-                                self._tell()
-                if not is_mine:
+        is_nested = False
+        try:
+            while True:
+                changes = self._changes
+                event: Any = None
+                if self._unhandled and self._handle_one():
                     found = ready()
-                    left = until - time.monotonic()
-                    if found is not None or left <= 0:
+                    if found is not None:
                         return found
-                    self._wait_for_change(changes, left)
-                    continue
-                if is_full:
-                    self._wait_for_room(given is None, until)
-            if until <= time.monotonic():
-                if rest is None:
-                    # A limit of 0 is for all that is there: it is taken, and perhaps handled.
-                    rest = 0 if limit else 2 * self._queued() + 1
-                if event is None or rest == 0:
-                    return ready()
-                rest -= 1
+                    event = True
+                else:
+                    # Called by a signal handler, or by `ready`.
+                    is_nested = self._pumper == me
+                    is_full = False
+                    pointer = None
+                    try:
+                        is_mine = is_nested or self._pump_lock.acquire(False)
+                        if is_mine:
+                            self._pumper = me
+                            found = ready()
+                            if found is not None:
+                                return found
+                            if given is None or self._unhandled:
+                                is_full = self._is_full(given is None)
+                            pointer = None if is_full else self._take(until)
+                            if pointer:
+                                event = self._put(pointer, given)
+                                pointer = None
+                                if given:
+                                    return None
+                                if isinstance(event, Response) and event.call in self._abandoned:
+                                    self._abandoned.discard(event.call)
+                                    self._answers.pop(event.call, None)
+                    except BaseException:
+                        if pointer:
+                            self._place, self._place_reference = pointer, byref(pointer)
+                        raise
+                    finally:
+                        if not is_nested:
+                            if self._pumper == me:
+                                self._pumper = None
+                            try:
+                                self._pump_lock.release()
+                            except RuntimeError:
+                                pass  # Another thread has it.
+                            else:
+                                self._changes = object()
+                                if self._waiters:
+                                    self._tell()
+                    if not is_mine:
+                        found = ready()
+                        left = until - time.monotonic()
+                        if found is not None or left <= 0:
+                            return found
+                        self._wait_for_change(changes, left)
+                        continue
+                    if is_full:
+                        self._wait_for_room(given is None, until)
+                if until <= time.monotonic():
+                    if rest is None:
+                        # A limit of 0 is for all that is there: it is taken, and perhaps handled.
+                        rest = 0 if limit else 2 * self._queued() + 1
+                    if event is None or rest == 0:
+                        return ready()
+                    rest -= 1
+        except BaseException:
+            # Before Python 3.11 a signal handler may run between `finally` and what is in there.
+            if not is_nested:
+                if self._pumper == me:
+                    self._pumper = None
+                with contextlib.suppress(RuntimeError):
+                    while True:
+                        self._pump_lock.release()
+            raise
+
+    def _put(self, pointer: EventPointer, given: Optional[List[AnyEvent]]) -> Optional[Event]:
+        """Put an event where it is waited for, and call no function after that."""
+        event: Any = make_event(pointer)
+        handler = None
+        if self._on_request or self._on_notification:
+            handler = self._handler(event)
+        if handler is not None:
+            self._unhandled += ((handler, event),)
+        elif isinstance(event, Response):
+            self._answers[event.call] = pointer
+        elif given is not None and event is not None:
+            given += (event,)
+        elif event is not None:
+            self._inbox.put(event)
+        return event  # type: ignore[no-any-return]
 
     def _handle_one(self) -> bool:
         """Run the handler of the oldest event that waits for that. False: another thread does."""
@@ -437,7 +455,7 @@ class Client(_Base):
 
     def _is_full(self, keeps: bool) -> bool:
         """Whether the next event has no place: it may have a handler, or be one to be kept."""
-        is_behind = bool(self._unhandled) and len(self._unhandled) >= self._inbox.limit
+        is_behind = len(self._unhandled) >= self._inbox.limit
         return is_behind or (keeps and self._inbox.is_full())
 
     def _wait_for_room(self, keeps: bool, until: float) -> None:

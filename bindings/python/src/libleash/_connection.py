@@ -302,8 +302,6 @@ class _Base:
         return _register(self._on_notification, method, handler)
 
     def _handler(self, event: Event) -> Optional[Handler]:
-        if not self._on_request and not self._on_notification:
-            return None
         if isinstance(event, Request):
             return self._on_request.get(event.method) or self._on_request.get("*")
         if isinstance(event, Notification):
@@ -341,7 +339,7 @@ class Inbox:
 
     def __init__(self, limit: int) -> None:
         self.limit = limit
-        self._events: Deque[AnyEvent] = deque()
+        self.events: Deque[AnyEvent] = deque()
         self._lines = 0
         self._dropped = 0
         #: How many events were taken from here.
@@ -349,10 +347,10 @@ class Inbox:
         self._lock = threading.RLock()
 
     def __len__(self) -> int:
-        return len(self._events)
+        return len(self.events)
 
     def is_full(self) -> bool:
-        return len(self._events) - self._lines >= self.limit
+        return len(self.events) - self._lines >= self.limit
 
     def put(self, event: Any) -> None:
         if isinstance(event, StderrLine):
@@ -361,18 +359,18 @@ class Inbox:
                     self._drop_a_line()
                 self._lines += 1
         # The last step, which calls no function: see `Client`.
-        self._events += (event,)
+        self.events += (event,)
 
     def put_back(self, event: AnyEvent) -> None:
         """One that was taken, and did not arrive."""
         with self._lock:
             self._lines += isinstance(event, StderrLine)
-            self._events.appendleft(event)
+            self.events.appendleft(event)
 
     def _drop_a_line(self) -> None:
-        for index, found in enumerate(self._events):
+        for index, found in enumerate(self.events):
             if isinstance(found, StderrLine):
-                del self._events[index]
+                del self.events[index]
                 self._lines -= 1
                 self._dropped += 1 + found.dropped
                 return
@@ -384,9 +382,9 @@ class Inbox:
     def move(self, given: List[AnyEvent]) -> bool:
         """Put the oldest event into `given`. False: there is none."""
         with self._lock:
-            if not self._events:
+            if not self.events:
                 return False
-            event = self._events[0]
+            event = self.events[0]
             self.taken += 1
             if isinstance(event, StderrLine):
                 self._lines -= 1
@@ -395,7 +393,7 @@ class Inbox:
                     event = StderrLine(event.seq, event.text, dropped)
             # In one step, as in `put`.
             given += (event,)
-            del self._events[0]
+            del self.events[0]
             return True
 
     def forked(self) -> None:
