@@ -505,16 +505,25 @@ class Client(_Base):
         """The next event of the library; None at the time `until`, on a signal or wake."""
         if not self._place:
             handle = self._open_connection().handle
-            # One that is there already comes without giving the GIL away.
-            status = poll_at_once(handle, NOW, self._place_reference)
-            while status == 0:
-                left = until - time.monotonic()
-                if left <= 0:
+            while True:
+                # One that is there already comes without giving the GIL away.
+                status = poll_at_once(handle, NOW, self._place_reference)
+                while status == 0:
+                    left = until - time.monotonic()
+                    if left <= 0:
+                        return None
+                    milli = c_int64(milliseconds(nap(left)))
+                    status = poll_for(handle, milli, self._place_reference)
+                if status != _abi.LEASH_E_INTERRUPTED:
+                    break
+                run_signal_handlers()
+                if not self._nudges:
+                    if self._wakes:
+                        self._seen_wakes.append(self._wakes.pop())
                     return None
-                milli = c_int64(milliseconds(nap(left)))
-                status = poll_for(handle, milli, self._place_reference)
-            if status == _abi.LEASH_E_INTERRUPTED:
-                return self._interrupted()
+                self._nudges.pop()
+                # There may be an event all the same.
+                until = 0.0  # A time long past.
             if status == _abi.LEASH_E_CLOSED:
                 self._is_over = True
             if status < 0:
@@ -524,16 +533,6 @@ class Client(_Base):
         pointer = self._place
         self._place, self._place_reference = fresh, reference
         return pointer
-
-    def _interrupted(self) -> Optional[EventPointer]:
-        run_signal_handlers()
-        if self._nudges:
-            self._nudges.pop()
-            # There may be an event all the same.
-            return self._take(0.0)  # A time long past.
-        if self._wakes:
-            self._seen_wakes.append(self._wakes.pop())
-        return None
 
     # ---- The end
 
