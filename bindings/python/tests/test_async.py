@@ -131,6 +131,12 @@ def test_timeouts(misbehave: Misbehave) -> None:
             assert isinstance(await client.poll(1), Opened)
             assert await client.poll(0.01) is None
             assert await client.poll(0) is None
+            task = asyncio.ensure_future(client.poll())
+            await asyncio.sleep(0)
+            task.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await task
+            assert not client._takers
 
     run(main())
 

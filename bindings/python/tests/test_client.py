@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import contextlib
+import copy
+import dataclasses
 import errno
 import functools
 import gc
 import math
 import os
+import pickle
 import select
+import sys
 import threading
 import time
 import weakref
-from typing import TYPE_CHECKING, Any, Callable, Dict, Iterator, List
+from typing import TYPE_CHECKING, Any, Callable, Dict, Iterator, List, get_args
 
 import libleash
 import pytest
@@ -97,6 +101,14 @@ def test_timeouts(misbehave: Misbehave) -> None:
         with pytest.raises(libleash.InvalidError):
             client.call("x", timeout=-1)
         assert client.pending == 0
+
+
+def test_a_limit_may_be_large_and_no_limit(demo: List[str]) -> None:
+    with Client(demo) as client:
+        client.on_request("demo/question", lambda request: time.sleep(0.05))
+        for limit in (sys.maxsize, 1e15, 1e300, math.inf):
+            assert client.submit("ask", timeout=limit).result() is None
+            assert client.call("ask", timeout=limit) is None
 
 
 def test_submitted_calls_end_in_any_order(misbehave: Misbehave) -> None:
@@ -272,6 +284,19 @@ def test_wake_ends_one_poll(demo: List[str]) -> None:
         assert client.poll(0.05) is None and time.monotonic() - began >= 0.05
 
 
+def test_wakes_that_a_call_has_seen_are_not_forgotten(demo: List[str]) -> None:
+    with Client(demo) as client:
+        client.on_notification("x", lambda note: None)
+        client.poll(10)
+        client.wake()
+        client.wake()
+        assert client.call("echo", [1]) == [1]
+        began = time.monotonic()
+        assert client.poll(10) is None and list(client.events(10)) == []
+        assert time.monotonic() - began < 5
+        assert client.poll(0.05) is None and time.monotonic() - began >= 0.05
+
+
 def test_wait_for_runs_handlers_until_it_is_so(misbehave: Misbehave) -> None:
     with Client(misbehave("flood:100")) as client:
         seen: List[Notification] = []
@@ -280,6 +305,49 @@ def test_wait_for_runs_handlers_until_it_is_so(misbehave: Misbehave) -> None:
         with pytest.raises(libleash.CallTimeout):
             client.wait_for(lambda: None, 0.01)
         assert isinstance(client.poll(0), Opened)
+
+
+@pytest.mark.parametrize("has_handler", [False, True])
+@pytest.mark.parametrize("name", ["call", "result", "submit", "poll", "done", "wait_for"])
+def test_limits_hold_against_a_server_that_talks(
+    name: str, has_handler: bool, misbehave: Misbehave
+) -> None:
+    if name == "poll" and not has_handler:
+        return
+    queue = 100 if has_handler else 1 << 40
+    with Client(misbehave("flood:100000000"), queue_events=queue, **FAST) as client:
+        # Slower than the server is. Without a handler for it, what comes is kept.
+        method = "flood" if has_handler else "other"
+        client.on_notification(method, lambda note: time.sleep(0.001))
+        waits: Dict[str, Callable[[], Any]] = {
+            "call": lambda: client.call("x", timeout=0.1),
+            "result": lambda: client.submit("x").result(0.1),
+            "submit": lambda: client.submit("x", timeout=0.1).result(),
+            "wait_for": lambda: client.wait_for(lambda: None, 0.1),
+        }
+        before = time.monotonic()
+        if name == "poll":
+            assert isinstance(client.poll(1), Opened)
+            assert client.poll(0) is None and client.poll(0.1) is None
+        elif name == "done":
+            assert not client.submit("x").done()
+        else:
+            with pytest.raises(libleash.CallTimeout):
+                waits[name]()
+        assert time.monotonic() - before < 10
+
+
+def test_no_time_is_enough_for_what_is_there(misbehave: Misbehave) -> None:
+    script = misbehave("request", "flood:50", "reply:1", "notify:end", "recv")
+    with Client(script, **FAST) as client:
+        seen: List[Notification] = []
+        client.on_notification("flood", seen.append)
+        assert isinstance(client.poll(10), Opened)
+        call = client.submit("x")
+        until(lambda: client._queued() == 52)
+        assert call.done() and len(seen) == 50
+        event = client.poll(0)
+        assert isinstance(event, Notification) and event.method == "end"
 
 
 def until(seen: Callable[[], Any]) -> None:
@@ -309,7 +377,7 @@ def test_a_wait_sees_what_a_handler_did_in_another_thread(misbehave: Misbehave) 
         def handler(note: Notification) -> None:
             began.set()
             # Until the other thread is the one that takes events.
-            until(client._pump_lock.locked)
+            until(lambda: client._pumper)
             seen.append(note)
 
         client.on_notification("flood", handler)
@@ -321,15 +389,61 @@ def test_a_wait_sees_what_a_handler_did_in_another_thread(misbehave: Misbehave) 
             assert time.monotonic() - before < 30
 
 
-def test_a_nudge_hides_no_event(misbehave: Misbehave) -> None:
+def test_handlers_run_one_after_the_other_and_in_order(misbehave: Misbehave) -> None:
+    with Client(misbehave("recv", "flood:2000", "echo-loop")) as client:
+        seen: List[int] = []
+        inside: List[int] = []
+        most = 0
+
+        def handler(note: Notification) -> None:
+            nonlocal most
+            inside.append(1)
+            most = max(most, len(inside))
+            # The others would have their turn here.
+            time.sleep(0)
+            seen.append(note.params["n"])
+            inside.pop()
+
+        client.on_notification("flood", handler)
+        client.notify("go")
+        in_threads([lambda: client.wait_for(lambda: len(seen) == 2000 or None, 60)] * 4)
+        assert seen == list(range(2000)) and most == 1
+
+
+def test_a_busy_handler_keeps_no_answer_from_others(misbehave: Misbehave) -> None:
+    with Client(misbehave("notify:a", "notify:b", "echo-loop"), **FAST) as client:
+        began, may_end = threading.Event(), threading.Event()
+        seen: List[str] = []
+
+        def handler(note: Notification) -> None:
+            seen.append(note.method)
+            if note.method == "a":
+                began.set()
+                assert may_end.wait(30)
+                # It waits itself: the next one runs meanwhile.
+                assert client.call("x", [1]) == [1]
+                assert seen == ["a", "b"]
+
+        client.on_notification("*", handler)
+        waiting = threading.Thread(target=lambda: client.wait_for(lambda: seen[1:] or None, 30))
+        waiting.start()
+        assert began.wait(30)
+        assert client.call("x", [2], timeout=10) == [2] and seen == ["a"]
+        may_end.set()
+        waiting.join()
+        assert seen == ["a", "b"]
+
+
+def test_nudges_hide_no_event(misbehave: Misbehave) -> None:
     with Client(misbehave("recv", "flood:1", "recv")) as client:
         assert isinstance(client.poll(10), Opened)
         client.notify("go")
         assert select.select([client], [], [], 30)[0] == [client]
         # As after a handler, of which the thread that polled has heard otherwise.
-        client._pump_lock.acquire()
-        client._tell_all()
-        client._pump_lock.release()
+        client._pumper = -1
+        for _ in range(2000):
+            client._tell_all()
+        client._pumper = None
         assert isinstance(client.poll(0), Notification)
         assert client.poll(0) is None
 
@@ -347,12 +461,12 @@ def test_a_wait_sees_what_was_found_while_it_began(misbehave: Misbehave) -> None
             # There is nothing; but before that is said, there is, and the other
             # thread waits for events again.
             client.notify("go")
-            until(lambda: seen and client._pump_lock.locked())
+            until(lambda: seen and client._pumper)
             return None
 
         client.on_notification("flood", seen.append)
         with polled_elsewhere(client):
-            until(client._pump_lock.locked)
+            until(lambda: client._pumper)
             before = time.monotonic()
             assert client.wait_for(ready, 60) is seen
             assert time.monotonic() - before < 30
@@ -369,6 +483,28 @@ def test_unread_events_stop_the_peer_and_are_told(misbehave: Misbehave) -> None:
                 client.call("x", timeout=20)
             numbers = [e.params["n"] for e in take(client, 101) if isinstance(e, Notification)]
             assert numbers == list(range(100))
+
+
+def test_a_call_waits_while_another_thread_takes_events(misbehave: Misbehave) -> None:
+    with Client(misbehave("flood:3000", "echo-loop"), queue_events=10) as client:
+        client.on_request("other", lambda request: None)
+        numbers: List[int] = []
+
+        def take_slowly() -> None:
+            for event in client.events():
+                if isinstance(event, Notification):
+                    numbers.append(event.params["n"])
+                if len(numbers) % 10 == 0:
+                    time.sleep(0.001)
+
+        taker = threading.Thread(target=take_slowly)
+        taker.start()
+        try:
+            assert client.call("x", [1], timeout=60) == [1]
+        finally:
+            client.close()
+            taker.join()
+        assert numbers == list(range(3000))
 
 
 def test_stderr_never_stops_anything(misbehave: Misbehave) -> None:
@@ -400,6 +536,63 @@ def test_errors_of_the_start(tmp_path: Any) -> None:
             Client(["true"], **options)
     with pytest.raises(libleash.InvalidError):
         Client()
+
+
+@pytest.mark.parametrize(
+    "option, value, error",
+    [
+        ("argv", [b"true"], TypeError),
+        ("argv", [1], TypeError),
+        ("cwd", b"/", TypeError),
+        ("config", 1, TypeError),
+        ("ca_file", 1, TypeError),
+        ("url", 1, TypeError),
+        ("token", 1, TypeError),
+        ("max_message", "1", TypeError),
+        ("max_message", -1, libleash.InvalidError),
+        ("queue_events", 1.5, TypeError),
+        ("exit_after", "1", TypeError),
+        ("kill_after", -1, libleash.InvalidError),
+        ("ping_every", math.inf, libleash.InvalidError),
+        ("timeout", "1", TypeError),
+        ("timeout", math.nan, libleash.InvalidError),
+        ("connect_timeout", -1, libleash.InvalidError),
+        ("connect_timeout", math.nan, libleash.InvalidError),
+        ("env", {"A": "a\0"}, libleash.InvalidError),
+        ("protocol", [], libleash.InvalidError),
+    ],
+)
+def test_a_wrong_value_is_told_by_its_name(option: str, value: Any, error: Any) -> None:
+    options = {option: value} if option in ("argv", "url", "config") else {"argv": ["true"]}
+    options[option] = value
+    with pytest.raises(error, match=option):
+        Client(**options)
+
+
+def test_a_wrong_argument_is_told_by_its_name(demo: List[str]) -> None:
+    wrong: Any
+    with Client(demo) as client:
+        for wrong in (b"echo", 1, None):
+            with pytest.raises(TypeError, match="method must be a str"):
+                client.call(wrong)
+        for wrong in (-1, math.nan):
+            for use in (client.close, client.poll, lambda time: client.call("echo", timeout=time)):
+                with pytest.raises(libleash.InvalidError, match="timeout"):
+                    use(wrong)
+        with pytest.raises(TypeError, match="timeout"):
+            client.close("1")  # type: ignore[arg-type]
+        assert client.call("echo", [1]) == [1]
+
+
+def test_errors_can_be_pickled() -> None:
+    with pytest.raises(libleash.SpawnError) as caught:
+        Client(["/nonexistent/server"])
+    errors = [caught.value, libleash.ConnectTimeout("too late"), libleash.RpcError(-1, "no", [1])]
+    for error in errors:
+        again = pickle.loads(pickle.dumps(error))
+        assert (type(again), str(again)) == (type(error), str(error))
+        for name in ("status", "errno", "strerror", "code", "data"):
+            assert getattr(again, name, None) == getattr(error, name, None)
 
 
 def test_secrets_are_not_told(demo: List[str]) -> None:
@@ -487,15 +680,35 @@ def test_a_request_outlives_its_client(misbehave: Misbehave) -> None:
         request.reply(1)
 
 
-def test_a_client_cannot_be_pickled(demo: List[str]) -> None:
-    import pickle
+def test_a_request_is_one_however_it_is_copied(misbehave: Misbehave) -> None:
+    with Client(misbehave("ask:1:q", "notify:end", "never-read"), **FAST) as client:
+        request = next(event for event in client if isinstance(event, Request))
+        copies: List[Any] = [copy.copy(request), copy.deepcopy(request)]
+        copies.append(Request(**dataclasses.asdict(request)))
+        with pytest.raises(TypeError, match="request cannot be copied"):
+            pickle.dumps(request)
+        copies[0].reply(1)
+        with pytest.raises(libleash.StateError):
+            copies[2].reply(1)
+        del request
+        copies.clear()
+        gc.collect()
 
+
+def test_a_client_cannot_be_pickled(demo: List[str]) -> None:
     with Client(demo) as client, pytest.raises(TypeError, match="pickled"):
         pickle.dumps(client)
 
 
 if TYPE_CHECKING:
     from typing_extensions import assert_type
+
+    def options_have_names_and_types() -> None:
+        Client(["x"], stder="inherit")  # type: ignore[call-arg]
+        Client(["x"], stderr="inherits")  # type: ignore[arg-type]
+        Client(["x"], protocol="soap")  # type: ignore[arg-type]
+        libleash.connect(["x"], cwb="/")  # type: ignore[call-arg]
+        libleash.connect(["x"], protocol="mcp", exit_after=1.0, on_request={})
 
     def results_have_types(client: Client) -> None:
         assert_type(client.call("m", raw=True), bytes)
@@ -509,6 +722,16 @@ def test_large_messages(demo: List[str]) -> None:
         assert client.call("echo", [text]) == [text]
         with pytest.raises(libleash.TooBigError):
             client.call("echo", [b"x".decode() * (65 << 20)])
+
+
+def test_every_option_has_a_type() -> None:
+    from libleash import _options
+
+    known = {field.name for field in dataclasses.fields(_options.Options)}
+    told = set(_options.Parameters.__annotations__)
+    assert known - told == {"argv"}
+    assert told - known == {"timeout", "connect_timeout", "raw"}
+    assert _options.PROTOCOLS.keys() == set(get_args(_options.Protocol))
 
 
 def test_urls_and_environments_are_mapped() -> None:

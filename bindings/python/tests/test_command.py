@@ -110,6 +110,10 @@ def test_what_cannot_start_is_told() -> None:
     assert done.status == 1 and done.stdout == ""
     assert 'error: cannot start "server": No such file or directory' in done.stderr
     assert libleash().status == 2
+    for option, wrong in (("--initialize", "[1]"), ("--initialize", "5"), ("--initialize", "{"),
+                          ("--set", "A"), ("--set", "=a")):  # fmt: skip
+        done = libleash(option, wrong, "--", "true")
+        assert done.status == 2 and f"error: {option} takes " in done.stderr
 
 
 def test_escapes_of_a_server_do_not_reach_the_terminal(misbehave: Misbehave) -> None:

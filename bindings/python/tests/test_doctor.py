@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from pathlib import Path
 from typing import Callable, List, Tuple
 
 import pytest
@@ -39,6 +40,23 @@ def test_noise_is_shown_without_its_escapes(misbehave: Misbehave) -> None:
     status, said = doctor("--", *misbehave("noise", "request", "reply:{}"))
     assert status == 1 and "!!   noise on stdout: 2 lines that are not JSON-RPC\n" in said
     assert "| Need to install" in said and "\033" not in said and said.endswith("problems: 1\n")
+
+
+def test_a_flood_of_noise(misbehave: Misbehave) -> None:
+    status, said = doctor("--", "yes", "no \033[31mmessage")
+    assert status == 1 and "!!   floods stdout: " in said
+    assert "!!   noise on stdout: " in said and "| no \ufffd[31mmessage\n" in said
+
+
+def test_wrong_arguments_are_no_sickness(tmp_path: Path, misbehave: Misbehave) -> None:
+    for wrong in (
+        ("--set", "NAME"),
+        ("--set", "=value"),
+        ("--timeout", "nan"),
+        ("--timeout", "-1"),
+        ("--cwd", str(tmp_path / "none")),
+    ):
+        assert doctor(*wrong, "--", *misbehave("recv")) == (2, "")
 
 
 def test_silence(misbehave: Misbehave) -> None:

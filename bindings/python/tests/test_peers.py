@@ -129,6 +129,9 @@ def test_exec_server_is_as_easy_as_subprocess(peer: Peers, tmp_path: Path) -> No
 
 def test_exec_server_drives_the_demo_server(demo: List[str]) -> None:
     with ExecServer(demo) as server:
+        for line in ("echo hi", b"echo hi"):
+            with pytest.raises(libleash.InvalidError, match="argv is a list"):
+                server.run(line)  # type: ignore[arg-type]
         assert server.run(SCRIPT).communicate(20) == (3, b"out\n", b"err\n")
         endless = server.run(["sleep", "300"])
         assert endless.terminate()

@@ -242,9 +242,17 @@ def _write_history(file: Path) -> None:
         readline.write_history_file(str(file))
 
 
-def _pair(text: str, separator: str) -> Tuple[str, str]:
-    name, _, value = text.partition(separator)
+def _pair(header: str) -> Tuple[str, str]:
+    name, _, value = header.partition(":")
     return name, value
+
+
+def _object(parser: argparse.ArgumentParser, text: str) -> Dict[str, Any]:
+    with contextlib.suppress(ValueError):
+        found = json.loads(text)
+        if isinstance(found, dict):
+            return found
+    parser.error("--initialize takes a JSON object")
 
 
 def main(arguments: Optional[List[str]] = None) -> int:
@@ -255,8 +263,9 @@ def main(arguments: Optional[List[str]] = None) -> int:
     told = parser.parse_args(arguments)
     if told.env and "=" in told.env:
         parser.error("--env takes the name of an environment; a variable is --set NAME=VALUE")
-    if not all("=" in item for item in told.set):
-        parser.error("--set takes NAME=VALUE; --unset NAME removes a variable")
+    variables: Dict[str, Optional[str]] = {**doctor.variables(parser, told.set)}
+    variables.update(dict.fromkeys(told.unset))
+    initialize = None if told.initialize is None else _object(parser, told.initialize)
     if not (told.server or told.url or told.env or told.config or told.list):
         parser.error("which server? python -m libleash -- SERVER [ARGUMENT...]")
     is_interactive = sys.stdin.isatty() and sys.stdout.isatty()
@@ -268,24 +277,24 @@ def main(arguments: Optional[List[str]] = None) -> int:
         "url": told.url,
         "environment": told.env,
         "config": told.config,
-        "env": {**dict(_pair(item, "=") for item in told.set), **dict.fromkeys(told.unset)},
-        "headers": {name: value.strip() for name, value in (_pair(h, ":") for h in told.header)},
+        "env": variables,
+        "headers": {name: value.strip() for name, value in map(_pair, told.header)},
     }
     try:
         if told.list:
             printer.show("result", "=", _dump(environments(told.config)))
             return 0
         argv = told.server or None
-        if told.initialize is None:
+        if initialize is None:
             client = Client(argv, **settings)
         else:
-            client = connect(argv, initialize=json.loads(told.initialize), **settings)
+            client = connect(argv, initialize=initialize, **settings)
     except (LeashError, ValueError) as error:
         printer.error(error)
         return 1
     session = Session(client, printer)
     try:
-        if told.initialize is not None:
+        if initialize is not None:
             printer.show("result", "=", _dump(client.initialize_result))
         for line in lines(is_interactive):
             if not session.run(line):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import inspect
 import time
 import weakref
@@ -24,7 +25,14 @@ from typing import (
 
 from . import _json
 from ._client import answer, log, refuse
-from ._connection import Connection, _Base, call_limit, check_timeout, tidy, warn_unclosed
+from ._connection import (
+    STALL,
+    Connection,
+    _Base,
+    call_limit,
+    tidy,
+    warn_unclosed,
+)
 from ._errors import (
     ClosedError,
     CloseTimeout,
@@ -39,15 +47,13 @@ from ._errors import (
 )
 from ._events import AnyEvent, Closed, Event, Opened, Request, Response, outcome
 from ._library import EventPointer, failure, quick
-from ._options import environment_timeout
+from ._options import check_timeout, environment_timeout
 
 A = TypeVar("A", bound="AsyncClient")
 
 # The loop gets a turn after this many events, or this long.
 _AT_ONCE = 256
 _TURN = 0.001
-# Calls whose answer sits behind unread events fail after this long, as in C.
-_STALL = 1.0
 
 
 class AsyncClient(_Base):
@@ -239,6 +245,10 @@ class AsyncClient(_Base):
                     # The event that it was woken for is another's.
                     self._wake_taker()
                 raise
+            finally:
+                # Whoever woke it has taken it out.
+                with contextlib.suppress(ValueError):
+                    self._takers.remove(taker)
 
     async def events(self) -> AsyncIterator[AnyEvent]:
         """Events until `Closed`, which is the last one."""
@@ -371,7 +381,7 @@ class AsyncClient(_Base):
 
     def _watch_stall(self) -> None:
         if self._calls and self._closed is None:
-            self._stall = self._running().call_later(_STALL, self._stalled)
+            self._stall = self._running().call_later(STALL, self._stalled)
 
     def _stalled(self) -> None:
         """An answer may sit behind what nobody takes: say so, as `leash_call` does."""
@@ -386,6 +396,8 @@ class AsyncClient(_Base):
         """As `Client.close`."""
         if self._connection is None:
             return
+        if timeout is not None:
+            check_timeout(timeout)
         self._begin_closing()
         try:
             await asyncio.wait_for(self._until_closed(), timeout)

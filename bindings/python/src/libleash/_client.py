@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import logging
+import queue
 import threading
 import time
+from collections import deque
 from ctypes import byref, c_int64
 from types import TracebackType
 from typing import (
     Any,
     Callable,
+    Deque,
     Dict,
     Iterator,
+    List,
     Literal,
     Optional,
     Set,
+    Tuple,
     Type,
     TypeVar,
     overload,
@@ -23,15 +30,17 @@ from typing import (
 from . import _abi, _json
 from ._connection import (
     NO_LIMIT,
+    STALL,
     Connection,
+    Handler,
     _Base,
     call_limit,
-    check_timeout,
     tidy,
     warn_unclosed,
 )
 from ._errors import CallTimeout, ClosedError, FullError, RpcError, StateError
-from ._events import AnyEvent, Event, Request, Response, event, outcome
+from ._events import AnyEvent, Event, Request, Response, outcome
+from ._events import event as make_event
 from ._library import (
     NAP,
     NAP_MS,
@@ -47,6 +56,7 @@ from ._library import (
     wait_at_once,
     wait_for,
 )
+from ._options import check_timeout
 
 T = TypeVar("T")
 C = TypeVar("C", bound="Client")
@@ -54,32 +64,48 @@ C = TypeVar("C", bound="Client")
 log = logging.getLogger("libleash")
 
 _NO_TAG = c_int64(0)
+#: How long it may take from a pump's taking an answer to its giving it out.
+_HANDOVER = 5.0
+# Without the function of Python that chooses the kind of lock each time.
+_RLock = type(threading.RLock())
 
 
 class Client(_Base):
     """A JSON-RPC server on a leash, for programs without asyncio.
 
-    Any method may be called from any thread. There is no thread of its own: handlers run, one event
-    after the other, in whatever thread is waiting in `call`, `poll`, `events`, `wait_for` or a
-    call's `result`.
+    Any method may be called from any thread. There is no thread of its own: handlers run in
+    whatever thread is waiting in `call`, `poll`, `events`, `wait_for` or a call's `result`. They
+    run one after the other, in the order of arrival, however many threads wait; but while one
+    waits for the client itself, those of later events run inside of it.
     """
 
+    # A signal handler runs between any two steps of the main thread. It may raise, which must leave
+    # no lock held and lose no event, and it may call a method of the same client. So locks are
+    # taken inside of the `try` that gives them back, a thread that has one may take it again, and
+    # whatever is taken from one place is in another before the next function is called.
+
     def _set_up(self, connect_timeout: Optional[float]) -> None:
-        self._pump_lock = threading.Lock()
-        self._change_lock = threading.Lock()
-        self._changed = threading.Condition(self._change_lock)
-        #: How often something was found, and how many threads wait for that.
-        self._changes = 0
-        self._waiting = 0
-        #: Wakes of our own that no poll has seen.
-        self._nudges = 0
+        #: Who has it takes events; `_pumper` is its thread.
+        self._pump_lock = _RLock()
+        self._pumper: Optional[int] = None
+        #: Events that have a handler, and it; who has the lock runs them, one after the other.
+        self._unhandled: Deque[Tuple[Handler, Event]] = deque()
+        self._handling = _RLock()
+        #: Another one each time that something was found; and the threads that wait for that.
+        self._changes = object()
+        self._waiters: Set["queue.SimpleQueue[None]"] = set()
+        #: Where the library puts the next event. An interrupted pump may leave one here.
+        self._place = EventPointer()
+        self._place_reference = byref(self._place)
         #: Responses that a pump took, for those who wait for them.
         self._answers: Dict[int, EventPointer] = {}
         #: Calls whose answer nobody wants.
         self._abandoned: Set[int] = set()
-        #: Wakes that no poll has seen; whether one was seen, but not by a `poll`.
-        self._wakes = 0
-        self._was_woken = False
+        #: A None for each wake of our own that no poll has seen; for each wake; and for each that
+        #: was seen, but not by a `poll`.
+        self._nudges: Deque[None] = deque()
+        self._wakes: Deque[None] = deque()
+        self._seen_wakes: Deque[None] = deque()
         self._is_over = False
         tidy()
         self._connection = Connection(self._options, connect_timeout)
@@ -128,14 +154,16 @@ class Client(_Base):
         can.
         """
         limit = self._timeout if timeout is None else check_timeout(timeout)
-        call = c_int64()
+        call, place = c_int64(), EventPointer()
         try:
             self._open_connection().submit(
                 self._methods[method], _json.params_of(params), NO_LIMIT, _NO_TAG, call
             )
-            pointer = self._answer(call, limit)
+            pointer = self._answer(call, limit, place)
             if pointer is None:
                 raise CallTimeout("no answer came in time")
+            if pointer is not place:
+                del self._answers[call.value]
         except BaseException:
             if call.value:
                 self._give_up(call.value)
@@ -148,10 +176,15 @@ class Client(_Base):
         call = c_int64()
         if len(self._abandoned) > 64:
             self._sweep()
-        self._open_connection().submit(
-            self._methods[method], _json.params_of(params), limit, _NO_TAG, call
-        )
-        return Call(self, call, method)
+        try:
+            self._open_connection().submit(
+                self._methods[method], _json.params_of(params), limit, _NO_TAG, call
+            )
+            return Call(self, call, method)
+        except BaseException:
+            if call.value:
+                self._give_up(call.value)
+            raise
 
     def notify(self, method: str, params: Any = None) -> None:
         """Send a notification. ClosedError, FullError, TooBigError."""
@@ -163,60 +196,65 @@ class Client(_Base):
         if status < 0:
             raise failure(status)
 
-    def _answer_at_once(self, call: c_int64) -> Optional[EventPointer]:
-        """The response of `call`, if it is there, without giving the GIL away."""
+    def _answer(self, call: c_int64, limit: float, place: EventPointer) -> Optional[EventPointer]:
+        """The response of `call`: it is in `place`, or stays in `_answers`. None: after `limit`."""
+        found = functools.partial(self._answers.get, call.value)
         if self._on_request or self._on_notification:
-            return None
-        pointer = EventPointer()
-        status = wait_at_once(self._open_connection().handle, call, NOW, byref(pointer))
-        return pointer if status == 1 else None
-
-    def _answer(self, call: c_int64, limit: float) -> Optional[EventPointer]:
-        """The response of `call`; None when `limit` passes."""
-        if self._on_request or self._on_notification:
-            return self._pump(lambda: self._answers.pop(call.value, None), limit)
-        pointer = EventPointer()
-        handle = self._open_connection().handle
+            return self._pump(found, limit)
+        handle, to = self._open_connection().handle, byref(place)
         until = time.monotonic() + limit
         # Most answers come within the first nap, whoever waits.
         milli = NAP_MS if limit > NAP else c_int64(milliseconds(limit))
         while True:
-            status = wait_for(handle, call, milli, byref(pointer))
-            if status == 1:
-                return pointer
+            status = wait_for(handle, call, milli, to)
+            # A signal handler may have waited for it, too.
+            if status == 1 or place:
+                return place
+            left = until - time.monotonic()
             if status == _abi.LEASH_E_STATE:
-                # A pump in another thread took it, and will leave it here.
-                return self._pump(lambda: self._answers.pop(call.value, None), 5.0)
+                # A pump in another thread took it, and will leave it there.
+                return self._pump(found, max(0.0, min(left, _HANDOVER)))
             if status == _abi.LEASH_E_INTERRUPTED:
                 run_signal_handlers()
             elif status != 0:
                 raise failure(status)
-            left = until - time.monotonic()
-            if status == 0 and left <= 0:
+            elif left <= 0:
                 return None
             milli = c_int64(milliseconds(nap(left)))
 
     def _give_up(self, call: int) -> None:
         """End a call and forget its response, wherever that is."""
-        connection = self._open_connection()
-        connection.cancel(call)
-        if quick.wait(connection.address, call, 0, byref(EventPointer())) != 1:
-            with self._changed:
-                if self._answers.pop(call, None) is None:
-                    self._abandoned.add(call)
+        self._open_connection().cancel(call)
+        self._abandon(call)
+        if len(self._abandoned) > 64:
+            self._sweep()
 
     def _abandon(self, call: int) -> None:
         """Nobody will ask for this response."""
-        connection = self._connection
-        if connection is None or self._answers.pop(call, None) is not None:
-            return
-        if quick.wait(connection.address, call, 0, byref(EventPointer())) != 1:
+        if not self._has_gone(call):
             self._abandoned.add(call)
+            # Unless a pump has left it meanwhile, and not seen that nobody wants it.
+            if self._answers.pop(call, None) is not None:
+                self._abandoned.discard(call)
 
     def _sweep(self) -> None:
         for call in list(self._abandoned):
-            if quick.wait(self._open_connection().address, call, 0, byref(EventPointer())) == 1:
+            if self._has_gone(call):
                 self._abandoned.discard(call)
+
+    def _has_gone(self, call: int) -> bool:
+        """Whether the response was there, and is no more. False: it is on its way."""
+        if self._answers.pop(call, None) is not None:
+            return True
+        connection = self._connection
+        if connection is None or connection.is_freed:
+            return True
+        status = quick.wait(connection.address, call, 0, byref(EventPointer()))
+        if status == _abi.LEASH_E_STATE and self._pumper is None and not self._place:
+            # Whoever took it has not left it, and never will.
+            self._answers.pop(call, None)
+            return True
+        return bool(status == 1)
 
     # ---- Events
 
@@ -226,22 +264,31 @@ class Client(_Base):
         Handlers run here. ClosedError: the last event, `Closed`, was taken.
         """
         limit = float("inf") if timeout is None else check_timeout(timeout)
+        given: List[AnyEvent] = []
+        try:
+            self._pump(functools.partial(self._next, given), limit, given)
+        except BaseException:
+            if given:
+                self._inbox.put_back(given[0])
+            raise
+        return given[0] if given else None
 
-        return self._pump(self._next, limit, wants_events=True) or None
-
-    def _next(self) -> Optional[Any]:
-        """What a `poll` is to give back: an event that was kept, or False for a wake."""
-        event = self._inbox.get()
-        if event is None and self._was_woken:
-            self._was_woken = False
-            return False
-        return event
+    def _next(self, given: List[AnyEvent]) -> Optional[bool]:
+        """Give out an event that was kept: True; or a wake: False."""
+        if self._inbox.events and self._inbox.move(given):
+            return True
+        if self._seen_wakes:
+            with contextlib.suppress(IndexError):
+                self._seen_wakes.pop()
+                return False
+        return None
 
     def events(self, timeout: Optional[float] = None) -> Iterator[AnyEvent]:
         """Events until `Closed`, which is the last one.
 
-        Ends early when none comes for `timeout` seconds. A loop's variable keeps its event until
-        the next one has come: to refuse a Request at once, `del` it or use `reply_error`.
+        Ends early when none comes for `timeout` seconds, and after `wake`. A loop's variable keeps
+        its event until the next one has come: to refuse a Request at once, `del` it or use
+        `reply_error`.
         """
         while not self._is_over or self._inbox:
             try:
@@ -259,7 +306,7 @@ class Client(_Base):
         """Run handlers until `ready()` gives something else than None, and give that back.
 
         Events that have no handler are kept for `poll`. CallTimeout, ClosedError; FullError when
-        too many are kept.
+        too many are kept, and no thread takes any for a second.
         """
         found = self._pump(ready, self._timeout if timeout is None else check_timeout(timeout))
         if found is None:
@@ -268,7 +315,7 @@ class Client(_Base):
 
     def wake(self) -> None:
         """Make one `poll`, running or next, return None."""
-        self._wakes += 1
+        self._wakes.append(None)
         status = quick.wake(self._open_connection().address)
         if status < 0:
             raise failure(status)
@@ -284,115 +331,208 @@ class Client(_Base):
         return fd
 
     def _pump(
-        self, ready: Callable[[], Optional[T]], limit: float, wants_events: bool = False
+        self,
+        ready: Callable[[], Optional[T]],
+        limit: float,
+        given: Optional[List[AnyEvent]] = None,
     ) -> Optional[T]:
         """Take events, and run handlers, until `ready()` is not None; None after `limit`.
 
-        Of several threads one takes events, the others wait for what it finds. With `wants_events`
-        an event that has no handler is given back itself.
+        Of several threads one takes events, and one runs handlers; the others wait for what they
+        find. An event that has no handler is kept, or `given`, which ends this, too.
         """
         until = time.monotonic() + limit
-        while True:
-            changes = self._changes
-            if not self._pump_lock.acquire(False):
-                found = ready()
-                left = until - time.monotonic()
-                if found is not None or left <= 0:
-                    return found
-                self._wait_for_change(changes, left)
-                continue
-            event: Any = None
-            handler = None
-            try:
-                found = ready()
-                if found is not None:
-                    return found
-                if self._inbox.is_full():
-                    raise FullError("too many events are unread: take some with poll")
-                event = self._take(until)
-                if event is not None:
-                    handler = self._handler(event)
-                    if handler is None:
-                        if wants_events and not isinstance(event, Response):
-                            return event  # type: ignore[no-any-return]
-                        # Before another thread takes events: it may be waiting for this.
-                        self._keep(event)
-            finally:
-                self._pump_lock.release()
-                self._tell()
-            if handler is not None:
-                try:
-                    run(handler, event)
-                finally:
-                    self._tell_all()
-            elif event is None and until <= time.monotonic():
-                return ready()
+        rest: Optional[int] = None
+        me = threading.get_ident()
+        is_nested = False
+        try:
+            while True:
+                changes = self._changes
+                event: Any = None
+                if self._unhandled and self._handle_one():
+                    found = ready()
+                    if found is not None:
+                        return found
+                    event = True
+                else:
+                    # Called by a signal handler, or by `ready`.
+                    is_nested = self._pumper == me
+                    is_full = False
+                    pointer = None
+                    try:
+                        is_mine = is_nested or self._pump_lock.acquire(False)
+                        if is_mine:
+                            self._pumper = me
+                            found = ready()
+                            if found is not None:
+                                return found
+                            if given is None or self._unhandled:
+                                is_full = self._is_full(given is None)
+                            pointer = None if is_full else self._take(until)
+                            if pointer:
+                                event = self._put(pointer, given)
+                                pointer = None
+                                if given:
+                                    return None
+                                if isinstance(event, Response) and event.call in self._abandoned:
+                                    self._abandoned.discard(event.call)
+                                    self._answers.pop(event.call, None)
+                    except BaseException:
+                        if pointer:
+                            self._place, self._place_reference = pointer, byref(pointer)
+                        raise
+                    finally:
+                        if not is_nested:
+                            if self._pumper == me:
+                                self._pumper = None
+                            try:
+                                self._pump_lock.release()
+                            except RuntimeError:
+                                pass  # Another thread has it.
+                            else:
+                                self._changes = object()
+                                if self._waiters:
+                                    self._tell()
+                    if not is_mine:
+                        found = ready()
+                        left = until - time.monotonic()
+                        if found is not None or left <= 0:
+                            return found
+                        self._wait_for_change(changes, left)
+                        continue
+                    if is_full:
+                        self._wait_for_room(given is None, until)
+                if until <= time.monotonic():
+                    if rest is None:
+                        # A limit of 0 is for all that is there: it is taken, and perhaps handled.
+                        rest = 0 if limit else 2 * self._queued() + 1
+                    if event is None or rest == 0:
+                        return ready()
+                    rest -= 1
+        except BaseException:
+            # Before Python 3.11 a signal handler may run between `finally` and what is in there.
+            if not is_nested:
+                if self._pumper == me:
+                    self._pumper = None
+                with contextlib.suppress(RuntimeError):
+                    while True:
+                        self._pump_lock.release()
+            raise
 
-    def _wait_for_change(self, seen: int, limit: float) -> None:
-        """Wait while another thread takes events, and nothing has changed since `seen`."""
-        with self._changed:
-            if self._changes == seen and self._pump_lock.locked():
-                self._waiting += 1
-                try:
-                    self._changed.wait(min(limit, threading.TIMEOUT_MAX))
-                finally:
-                    self._waiting -= 1
+    def _put(self, pointer: EventPointer, given: Optional[List[AnyEvent]]) -> Optional[Event]:
+        """Put an event where it is waited for, and call no function after that."""
+        event: Any = make_event(pointer)
+        handler = None
+        if self._on_request or self._on_notification:
+            handler = self._handler(event)
+        if handler is not None:
+            self._unhandled += ((handler, event),)
+        elif isinstance(event, Response):
+            self._answers[event.call] = pointer
+        elif given is not None and event is not None:
+            given += (event,)
+        elif event is not None:
+            self._inbox.put(event)
+        return event  # type: ignore[no-any-return]
+
+    def _handle_one(self) -> bool:
+        """Run the handler of the oldest event that waits for that. False: another thread does."""
+        has_run = False
+        try:
+            if self._handling.acquire(False) and self._unhandled:
+                handler, event = self._unhandled[0]
+                del self._unhandled[0]
+                has_run = True
+                run(handler, event)
+        finally:
+            try:  # noqa: SIM105 - `suppress` is where a signal handler could run
+                self._handling.release()
+            except RuntimeError:
+                pass  # Another thread has it.
+            if has_run:
+                self._tell_all()
+        return has_run
+
+    def _is_full(self, keeps: bool) -> bool:
+        """Whether the next event has no place: it may have a handler, or be one to be kept."""
+        is_behind = len(self._unhandled) >= self._inbox.limit
+        return is_behind or (keeps and self._inbox.is_full())
+
+    def _wait_for_room(self, keeps: bool, until: float) -> None:
+        """FullError: nobody took an event for a second, as in C."""
+        taken, give_up = self._inbox.taken, time.monotonic() + STALL
+        while True:
+            changes, now = self._changes, time.monotonic()
+            if self._inbox.taken != taken or not self._is_full(keeps) or now >= until:
+                return
+            if now >= give_up:
+                raise FullError("too many events are unread: take some with poll")
+            self._wait_for_change(changes, min(until, give_up) - now)
+
+    def _queued(self) -> int:
+        return self._open_connection().number(_abi.LEASH_INT_QUEUED) or 0
+
+    def _wait_for_change(self, seen: object, limit: float) -> None:
+        """Wait while another thread takes events, and nothing has changed since `seen`.
+
+        For a nap at most: a thread that was interrupted tells nobody.
+        """
+        waiter: "queue.SimpleQueue[None]" = queue.SimpleQueue()
+        try:
+            self._waiters.add(waiter)
+            # Whoever changes something looks for waiters after it.
+            if self._changes is seen:
+                with contextlib.suppress(queue.Empty):
+                    waiter.get(timeout=min(limit, NAP))
+        finally:
+            self._waiters.discard(waiter)
 
     def _tell(self) -> None:
         """Let the threads that wait look again."""
-        with self._change_lock:
-            self._changes += 1
-            if self._waiting:
-                self._changed.notify_all()
+        self._changes = object()
+        for waiter in tuple(self._waiters):
+            waiter.put(None)
 
     def _tell_all(self) -> None:
         """The same after a handler, which may have changed anything: also the thread that takes
         events is to look."""
         self._tell()
-        if self._pump_lock.locked():
-            with self._changed:
-                self._nudges += 1
+        if self._pumper not in (None, threading.get_ident()):
+            self._nudges.append(None)
             quick.wake(self._open_connection().address)
 
-    def _take(self, until: float) -> Optional[Event]:
+    def _take(self, until: float) -> Optional[EventPointer]:
         """The next event of the library; None at the time `until`, on a signal or wake."""
-        pointer = EventPointer()
-        handle = self._open_connection().handle
-        # One that is there already comes without giving the GIL away.
-        status = poll_at_once(handle, NOW, byref(pointer))
-        while status == 0:
-            left = until - time.monotonic()
-            if left <= 0:
-                return None
-            status = poll_for(handle, c_int64(milliseconds(nap(left))), byref(pointer))
-        if status == 1:
-            return event(pointer)
-        if status == _abi.LEASH_E_INTERRUPTED:
-            run_signal_handlers()
-            with self._changed:
-                was_nudged = self._nudges > 0
-                self._nudges -= was_nudged
-            if was_nudged:
+        if not self._place:
+            handle = self._open_connection().handle
+            while True:
+                # One that is there already comes without giving the GIL away.
+                status = poll_at_once(handle, NOW, self._place_reference)
+                while status == 0:
+                    left = until - time.monotonic()
+                    if left <= 0:
+                        return None
+                    milli = c_int64(milliseconds(nap(left)))
+                    status = poll_for(handle, milli, self._place_reference)
+                if status != _abi.LEASH_E_INTERRUPTED:
+                    break
+                run_signal_handlers()
+                if not self._nudges:
+                    if self._wakes:
+                        self._seen_wakes.append(self._wakes.pop())
+                    return None
+                self._nudges.pop()
                 # There may be an event all the same.
-                return self._take(0.0)  # A time long past.
-            if self._wakes:
-                self._wakes -= 1
-                self._was_woken = True
-            return None
-        if status == _abi.LEASH_E_CLOSED:
-            self._is_over = True
-        raise failure(status)
-
-    def _keep(self, event: Event) -> None:
-        """Leave an event that has no handler for those who want it."""
-        if not isinstance(event, Response):
-            self._inbox.put(event)
-            return
-        with self._changed:
-            if event.call in self._abandoned:
-                self._abandoned.discard(event.call)
-            else:
-                self._answers[event.call] = event._pointer
+                until = 0.0  # A time long past.
+            if status == _abi.LEASH_E_CLOSED:
+                self._is_over = True
+            if status < 0:
+                raise failure(status)
+        fresh = EventPointer()
+        reference = byref(fresh)
+        pointer = self._place
+        self._place, self._place_reference = fresh, reference
+        return pointer
 
     # ---- The end
 
@@ -430,21 +570,23 @@ class Client(_Base):
             warn_unclosed(self)
 
     def _forked(self) -> None:
-        self._pump_lock = threading.Lock()
-        self._change_lock = threading.Lock()
-        self._changed = threading.Condition(self._change_lock)
-        self._waiting = 0
+        self._pump_lock = _RLock()
+        self._pumper = None
+        self._handling = _RLock()
+        self._waiters = set()
+        self._inbox.forked()
 
 
 class Call:
     """A request that was submitted. Its answer is waited for with `result`, by any thread."""
 
     def __init__(self, client: Client, number: c_int64, method: str) -> None:
+        #: The place for the response.
+        self._pointer = EventPointer()
         self._client = client
         self._number = number
         self._method = method
-        self._lock = threading.Lock()
-        self._pointer: Optional[EventPointer] = None
+        self._lock = _RLock()
 
     @overload
     def result(self, timeout: Optional[float] = None, *, raw: Literal[True]) -> bytes: ...
@@ -469,7 +611,7 @@ class Call:
         try:
             self.result(timeout, raw=True)
         except Exception as error:
-            if self._pointer is None:
+            if not self._pointer:
                 raise
             return error
         return None
@@ -483,25 +625,40 @@ class Call:
         return self._client._open_connection().cancel(self._number.value)
 
     def _wait(self, limit: float) -> Optional[EventPointer]:
-        if self._pointer is None:
+        if self._pointer:
+            return self._pointer
+        try:
             if not self._lock.acquire(False):
                 until = time.monotonic() + limit
                 if not self._lock.acquire(timeout=min(limit, threading.TIMEOUT_MAX)):
-                    return self._pointer
+                    return self._pointer or None
                 limit = max(0.0, until - time.monotonic())
-            try:
-                if self._pointer is None:
-                    client, call = self._client, self._number
-                    self._pointer = client._answer_at_once(call) or client._answer(call, limit)
-            finally:
+            if not (self._pointer or self._is_there()):
+                client = self._client
+                found = client._answer(self._number, limit, self._pointer)
+                if found is not None and found is not self._pointer:
+                    self._pointer = found
+                    client._answers.pop(self._number.value, None)
+        finally:
+            try:  # noqa: SIM105 - `suppress` is where a signal handler could run
                 self._lock.release()
-        return self._pointer
+            except RuntimeError:
+                pass  # Another thread has it.
+        return self._pointer or None
+
+    def _is_there(self) -> bool:
+        """Take the response, if it is there, without giving the GIL away."""
+        client = self._client
+        if client._on_request or client._on_notification:
+            return False
+        handle = client._open_connection().handle
+        return bool(wait_at_once(handle, self._number, NOW, byref(self._pointer)) == 1)
 
     def __repr__(self) -> str:
         return f"<libleash.Call {self._number.value} {self._method}>"
 
     def __del__(self) -> None:
-        if getattr(self, "_pointer", self) is None:
+        if not getattr(self, "_pointer", True):
             self._client._abandon(self._number.value)
 
 

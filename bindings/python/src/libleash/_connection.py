@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import atexit
 import os
+import threading
 import time
 import warnings
 import weakref
 from collections import deque
 from ctypes import byref, c_int64, c_size_t, c_void_p
 from typing import (
+    TYPE_CHECKING,
     Any,
     Callable,
     Deque,
@@ -23,7 +25,7 @@ from typing import (
 )
 
 from . import _abi
-from ._errors import CloseTimeout, InvalidError
+from ._errors import CloseTimeout
 from ._events import AnyEvent, Event, Notification, Request, StderrLine, event
 from ._library import (
     NOW,
@@ -39,9 +41,14 @@ from ._library import (
     submit_quick,
     wait,
 )
-from ._options import Options, PathLike
+from ._options import FewNeed, Options, PathLike, Protocol, check_timeout, text
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
 
 DEFAULT_QUEUE = 4096
+#: Calls whose answer sits behind unread events fail after this many seconds, as in C.
+STALL = 1.0
 NO_LIMIT = c_int64(-1)
 _DEFAULT_GRACE = 2.0
 
@@ -71,6 +78,11 @@ class Connection:
         self.bound = 1.0 + sum(_DEFAULT_GRACE if grace is None else grace for grace in graces)
         self.is_closed = False
         _alive.add(self)
+
+    @property
+    def is_freed(self) -> bool:
+        """As a collector may do before it comes to those who refer to this."""
+        return self._address is None
 
     @property
     def address(self) -> int:
@@ -121,7 +133,7 @@ class Connection:
         self.is_closed = status in (_abi.LEASH_OK, _abi.LEASH_E_LEFT, _abi.LEASH_E_FORKED)
 
     def close(self, timeout: Optional[float]) -> None:
-        until = None if timeout is None else time.monotonic() + timeout
+        until = None if timeout is None else time.monotonic() + check_timeout(timeout)
         while True:
             left = -1 if until is None else milliseconds(until - time.monotonic())
             status = wait.close(self._address, left)
@@ -207,11 +219,11 @@ class _Base:
         cwd: Optional[PathLike] = None,
         headers: Optional[Mapping[str, str]] = None,
         token: Optional[str] = None,
-        protocol: str = "jsonrpc",
+        protocol: Protocol = "jsonrpc",
         timeout: Optional[float] = 30.0,
         connect_timeout: Optional[float] = None,
         raw: bool = False,
-        **options: Any,
+        **options: Unpack[FewNeed],
     ) -> None:
         """Start the server `argv`, or dial `url`, or the `environment` of a `config` file.
 
@@ -230,6 +242,8 @@ class _Base:
         )  # fmt: skip
         self._timeout = float("inf") if timeout is None else check_timeout(timeout)
         self._limit = call_limit(self._timeout)
+        if connect_timeout is not None:
+            check_timeout(connect_timeout, "connect_timeout")
         self._raw = raw
         self._methods = Methods()
         self._on_request: Dict[str, Handler] = {}
@@ -288,8 +302,6 @@ class _Base:
         return _register(self._on_notification, method, handler)
 
     def _handler(self, event: Event) -> Optional[Handler]:
-        if not self._on_request and not self._on_notification:
-            return None
         if isinstance(event, Request):
             return self._on_request.get(event.method) or self._on_request.get("*")
         if isinstance(event, Notification):
@@ -304,9 +316,7 @@ class Methods(Dict[str, bytes]):
     """The names of methods as C has them."""
 
     def __missing__(self, method: str) -> bytes:
-        encoded = method.encode("utf-8", "surrogatepass")
-        if b"\0" in encoded:
-            raise InvalidError("method contains a NUL")
+        encoded = text(method, "method")
         if len(self) < 1024:
             self[method] = encoded
         return encoded
@@ -328,56 +338,73 @@ class Inbox:
     own queue is: the oldest lines of stderr make room, nothing else is ever dropped."""
 
     def __init__(self, limit: int) -> None:
-        self._limit = limit
-        self._events: Deque[AnyEvent] = deque()
+        self.limit = limit
+        self.events: Deque[AnyEvent] = deque()
         self._lines = 0
         self._dropped = 0
+        #: How many events were taken from here.
+        self.taken = 0
+        self._lock = threading.RLock()
 
     def __len__(self) -> int:
-        return len(self._events)
+        return len(self.events)
 
     def is_full(self) -> bool:
-        return len(self._events) - self._lines >= self._limit
+        return len(self.events) - self._lines >= self.limit
 
     def put(self, event: Any) -> None:
         if isinstance(event, StderrLine):
-            if self._lines >= self._limit:
-                self._drop_a_line()
-            self._lines += 1
-        self._events.append(event)
+            with self._lock:
+                if self._lines >= self.limit:
+                    self._drop_a_line()
+                self._lines += 1
+        # The last step, which calls no function: see `Client`.
+        self.events += (event,)
+
+    def put_back(self, event: AnyEvent) -> None:
+        """One that was taken, and did not arrive."""
+        with self._lock:
+            self._lines += isinstance(event, StderrLine)
+            self.events.appendleft(event)
 
     def _drop_a_line(self) -> None:
-        for index, found in enumerate(self._events):
+        for index, found in enumerate(self.events):
             if isinstance(found, StderrLine):
-                del self._events[index]
+                del self.events[index]
                 self._lines -= 1
                 self._dropped += 1 + found.dropped
                 return
 
     def get(self) -> Optional[AnyEvent]:
-        if not self._events:
-            return None
-        try:
-            event = self._events.popleft()
-        except IndexError:
-            return None
-        if isinstance(event, StderrLine):
-            self._lines -= 1
-            if self._dropped:
-                dropped, self._dropped = self._dropped + event.dropped, 0
-                return StderrLine(event.seq, event.text, dropped)
-        return event
+        given: List[AnyEvent] = []
+        return given[0] if self.move(given) else None
 
+    def move(self, given: List[AnyEvent]) -> bool:
+        """Put the oldest event into `given`. False: there is none."""
+        with self._lock:
+            if not self.events:
+                return False
+            event = self.events[0]
+            self.taken += 1
+            if isinstance(event, StderrLine):
+                self._lines -= 1
+                if self._dropped:
+                    dropped, self._dropped = self._dropped + event.dropped, 0
+                    event = StderrLine(event.seq, event.text, dropped)
+            # In one step, as in `put`.
+            given += (event,)
+            del self.events[0]
+            return True
 
-def check_timeout(timeout: float) -> float:
-    if not timeout >= 0:
-        raise InvalidError("a timeout is a number of seconds, not negative")
-    return timeout
+    def forked(self) -> None:
+        self._lock = threading.RLock()
 
 
 def call_limit(limit: float) -> c_int64:
     """A call's own limit, as the library takes it."""
-    return NO_LIMIT if limit == float("inf") else c_int64(max(1, milliseconds(limit)))
+    milli = milliseconds(limit)
+    # 0 would be an error there.
+    return NO_LIMIT if milli < 0 else c_int64(max(1, milli))
 
 
 def warn_unclosed(client: object) -> None:

@@ -49,13 +49,20 @@ class ConnectError(LeashError, OSError):
             self.errno = errno
             self.strerror = os.strerror(errno)
 
+    def __reduce__(self) -> Any:
+        # That of an OSError knows nothing of these.
+        return type(self), (self.text, self.status, self.errno)
+
 
 class SpawnError(ConnectError):
     """The server could not be started."""
 
 
 class ConnectTimeout(ConnectError, TimeoutError):
-    """The server was not started, or did not answer the handshake, in time."""
+    """The server was not started, or not reached, in time.
+
+    The `initialize` that `connect` sends is a call: it ends with CallTimeout.
+    """
 
     status = _abi.LEASH_E_TIMEOUT
 

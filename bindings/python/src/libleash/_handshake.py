@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import os
-from typing import Any, Callable, Dict, Mapping, Optional, Tuple
+from typing import TYPE_CHECKING, Any, Callable, Dict, Mapping, Optional, Sequence, Tuple
 
 from ._async import AsyncClient
 from ._client import Client
 from ._library import version
+from ._options import Parameters, PathLike
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
 
 # What is sent with `initialize`, and the notification after it with its params.
 _Greeting = Tuple[Dict[str, Any], Optional[str], Any]
@@ -38,20 +42,22 @@ def _greeting(protocol: str, initialize: Optional[Mapping[str, Any]]) -> _Greeti
 
 
 def connect(
-    *args: Any,
+    argv: Optional[Sequence[PathLike]] = None,
+    *,
     initialize: Optional[Mapping[str, Any]] = None,
     on_request: Optional[Mapping[str, Callable[..., Any]]] = None,
     on_notification: Optional[Mapping[str, Callable[..., Any]]] = None,
-    **options: Any,
+    **options: Unpack[Parameters],
 ) -> Client:
     """A `Client` that has shaken hands as its protocol wants: its `initialize_result` is what the
     server said.
 
     Parameters are those of `Client`. `initialize` adds to what is sent by default, and wins. Some
     servers send requests early: `on_request` and `on_notification` have handlers by method. When
-    the handshake fails nothing is left running.
+    the handshake fails nothing is left running. Errors are those of `Client`, and of its `call`:
+    `connect_timeout` is for the start (ConnectTimeout), `timeout` for the answer (CallTimeout).
     """
-    client = Client(*args, **options)
+    client = Client(argv, **options)
     try:
         _register(client, on_request, on_notification)
         params, after, after_params = _greeting(client._options.protocol, initialize)
@@ -65,14 +71,15 @@ def connect(
 
 
 async def connect_async(
-    *args: Any,
+    argv: Optional[Sequence[PathLike]] = None,
+    *,
     initialize: Optional[Mapping[str, Any]] = None,
     on_request: Optional[Mapping[str, Callable[..., Any]]] = None,
     on_notification: Optional[Mapping[str, Callable[..., Any]]] = None,
-    **options: Any,
+    **options: Unpack[Parameters],
 ) -> AsyncClient:
     """As `connect`, for asyncio: `async with await connect_async([...], protocol="mcp")`."""
-    client = AsyncClient(*args, **options)
+    client = AsyncClient(argv, **options)
     _register(client, on_request, on_notification)
     await client.open()
     try:

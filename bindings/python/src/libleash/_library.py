@@ -122,12 +122,30 @@ run_signal_handlers = ctypes.pythonapi.PyErr_CheckSignals
 QUICK_MAX = 64 * 1024
 
 
-class EventPointer(c_void_p):
-    """The place for one event. Whatever interrupts us, it is freed with this."""
+def _method(function: Callable[..., Any]) -> Any:
+    """A function of C as a method, without any code of Python around it."""
+    make = ctypes.pythonapi.PyInstanceMethod_New
+    make.restype, make.argtypes = ctypes.py_object, [ctypes.py_object]
+    return make(function)
 
-    def __del__(self, free: Callable[..., Any] = event_free) -> None:
-        if self.value:
-            free(self)
+
+class EventPointer(c_void_p):
+    """The place for one event. Whatever interrupts us, it is freed with this.
+
+    There is but one of each: a copy would free the event a second time.
+    """
+
+    # Code of Python would be where a signal handler runs, and what that raises in here is lost.
+    __del__ = _method(event_free)
+
+    def __copy__(self) -> "EventPointer":
+        return self
+
+    def __deepcopy__(self, memo: Any) -> "EventPointer":
+        return self
+
+    def __reduce__(self) -> Any:
+        raise TypeError("a request cannot be copied into another process: it is answered in this")
 
 
 def failure(status: int) -> LeashError:

@@ -7,7 +7,7 @@ import math
 import os
 from ctypes import byref, c_char_p, c_size_t, c_void_p
 from dataclasses import dataclass, field
-from typing import Any, Dict, List, Mapping, Optional, Sequence, Union
+from typing import Any, Dict, List, Literal, Mapping, Optional, Sequence, TypedDict, Union
 
 from . import _abi, _json
 from ._errors import ConnectError, ConnectTimeout, InvalidError, SpawnError, from_status
@@ -15,11 +15,47 @@ from ._library import check, last_error, milliseconds, quick, wait
 
 PathLike = Union[str, "os.PathLike[str]"]
 
+Protocol = Literal["jsonrpc", "mcp", "acp", "lsp", "bare"]
+
 PROTOCOLS: Dict[str, int] = {
     name[len("LEASH_PROTOCOL_") :].lower(): value
     for name, value in _abi.ENUMS["leash_protocol"].items()
 }
 STDERR = {"discard": 0, "events": 1, "inherit": 2}
+
+
+class FewNeed(TypedDict, total=False):
+    """Parameters of a client that few need, for type checkers: `Options` has the defaults."""
+
+    ca_file: Optional[PathLike]
+    cert_file: Optional[PathLike]
+    key_file: Optional[PathLike]
+    stderr: Literal["discard", "events", "inherit"]
+    max_message: Optional[int]
+    queue_events: Optional[int]
+    queue_bytes: Optional[int]
+    send_bytes: Optional[int]
+    exit_after: Optional[float]
+    kill_after: Optional[float]
+    ping_every: Optional[float]
+    cork: bool
+
+
+class Parameters(FewNeed, total=False):
+    """All parameters of a client but `argv`, for those who pass them on."""
+
+    url: Optional[str]
+    environment: Optional[str]
+    config: Optional[PathLike]
+    env: Optional[Mapping[str, Optional[str]]]
+    inherit_env: bool
+    cwd: Optional[PathLike]
+    headers: Optional[Mapping[str, str]]
+    token: Optional[str]
+    protocol: Protocol
+    timeout: Optional[float]
+    connect_timeout: Optional[float]
+    raw: bool
 
 
 @dataclass
@@ -53,8 +89,7 @@ class Options:
         ways = [self.argv is not None, self.url is not None, self.is_environment()]
         if sum(ways) != 1:
             raise InvalidError("give one of argv, url, or environment and config")
-        if isinstance(self.argv, (str, bytes)):
-            raise InvalidError("argv is a list of strings, not a command line")
+        check_argv(self.argv)
         choose(PROTOCOLS, self.protocol, "protocol")
         choose(STDERR, self.stderr, "stderr")
 
@@ -68,7 +103,9 @@ class Options:
             _abi.LEASH_OPT_KEY_FILE: self.key_file,
             _abi.LEASH_OPT_CWD: self.cwd,
         }
-        texts = {key: os.fspath(path) for key, path in paths.items() if path is not None}
+        texts = {
+            key: path(value, name_of(key)) for key, value in paths.items() if value is not None
+        }
         if self.url is not None:
             texts[_abi.LEASH_OPT_URL] = self.url
         if self.token is not None:
@@ -78,10 +115,10 @@ class Options:
     def lists(self) -> Dict[int, List[str]]:
         lists = {}
         for name in self.env or ():
-            if not name or "=" in name:
+            if not text(name, "the name of a variable") or "=" in name:
                 raise InvalidError("the name of a variable is not empty and has no =")
         for name in self.headers or ():
-            if not name or ":" in name:
+            if not text(name, "the name of a header") or ":" in name:
                 raise InvalidError("the name of a header is not empty and has no colon")
         if self.env:
             lists[_abi.LEASH_OPT_ENV] = [
@@ -98,7 +135,7 @@ class Options:
             _abi.LEASH_OPT_PROTOCOL: PROTOCOLS[self.protocol],
             _abi.LEASH_OPT_STDERR: STDERR[self.stderr],
             _abi.LEASH_OPT_ENV_CLEAR: int(not self.inherit_env),
-            _abi.LEASH_OPT_CORK: int(self.cork),
+            _abi.LEASH_OPT_CORK: int(bool(self.cork)),
             _abi.LEASH_OPT_MAX_MESSAGE: self.max_message,
             _abi.LEASH_OPT_QUEUE_EVENTS: self.queue_events,
             _abi.LEASH_OPT_QUEUE_BYTES: self.queue_bytes,
@@ -109,10 +146,13 @@ class Options:
             _abi.LEASH_OPT_KILL_AFTER: self.kill_after,
             _abi.LEASH_OPT_PING_EVERY: self.ping_every,
         }
+        for key, number in numbers.items():
+            if not isinstance(number, (int, type(None))):
+                raise TypeError(f"{name_of(key)} must be an int, not {type(number).__name__}")
         for key, seconds in times.items():
             if seconds is not None:
-                if not 0 <= seconds < math.inf:
-                    raise InvalidError("a time is a number of seconds, not negative")
+                if check_timeout(seconds, name_of(key)) == math.inf:
+                    raise InvalidError(f"{name_of(key)} cannot be without a limit")
                 numbers[key] = milliseconds(seconds)
         return {key: value for key, value in numbers.items() if value is not None}
 
@@ -126,11 +166,14 @@ class Options:
         try:
             self._apply(opts)
             if self.is_environment():
-                config = None if self.config is None else text(os.fspath(self.config), "config")
+                config = (
+                    None if self.config is None else text(path(self.config, "config"), "config")
+                )
                 name = None if self.environment is None else text(self.environment, "environment")
                 status = wait.connect_env(config, name, opts, limit, byref(connection))
             else:
-                argv = None if self.argv is None else array(map(os.fspath, self.argv), "argv")
+                items = None if self.argv is None else [path(item, "argv") for item in self.argv]
+                argv = None if items is None else array(items, "argv")
                 status = wait.connect(argv, opts, limit, byref(connection))
         finally:
             quick.opts_free(opts)
@@ -146,11 +189,12 @@ class Options:
 
     def _apply(self, opts: int) -> None:
         for key, value in self.texts().items():
-            check(quick.opts_set_str(opts, key, text(value, "an option")))
+            check_option(key, quick.opts_set_str(opts, key, text(value, name_of(key))))
         for key, number in self.numbers().items():
-            check(quick.opts_set_int(opts, key, number))
+            check_option(key, quick.opts_set_int(opts, key, number))
         for key, items in self.lists().items():
-            check(quick.opts_set_list(opts, key, array(items, "a list"), len(items)))
+            encoded = array(items, name_of(key))
+            check_option(key, quick.opts_set_list(opts, key, encoded, len(items)))
 
 
 def environments(config: Optional[PathLike] = None) -> Any:
@@ -158,12 +202,12 @@ def environments(config: Optional[PathLike] = None) -> Any:
     "environments": [{"id", "kind", "connect_timeout_sec", "initialize_timeout_sec"}]}`.
 
     Without a file it is what CODEX_EXEC_SERVER_URL names. Connects to nothing. InvalidError."""
-    path = None if config is None else text(os.fspath(config), "config")
+    file = None if config is None else text(path(config, "config"), "config")
     length = c_size_t()
     capacity = 4096
     while True:
         buffer = ctypes.create_string_buffer(capacity)
-        status = wait.env_list(path, buffer, capacity, byref(length))
+        status = wait.env_list(file, buffer, capacity, byref(length))
         if status != _abi.LEASH_E_TOO_BIG or length.value < capacity:
             check(status)
             return _json.parse(buffer.raw[: length.value])
@@ -180,7 +224,45 @@ def environment_timeout(options: Options) -> Optional[float]:
     return None
 
 
+def name_of(key: int) -> str:
+    """What an option is called as a parameter."""
+    name = next(name for name, value in _abi.ENUMS["leash_opt"].items() if value == key)
+    name = name[len("LEASH_OPT_") :].lower()
+    return {"bearer": "token", "env_clear": "inherit_env"}.get(name, name)
+
+
+def check_option(key: int, status: int) -> None:
+    if status < 0:
+        raise from_status(status, f"{name_of(key)}: {last_error()}")
+
+
+def check_argv(argv: object) -> None:
+    if isinstance(argv, (str, bytes, os.PathLike)):
+        raise InvalidError("argv is a list of strings, not a command line")
+
+
+def check_timeout(timeout: float, what: str = "timeout") -> float:
+    try:
+        is_time = timeout >= 0
+    except TypeError:
+        kind = type(timeout).__name__
+        raise TypeError(f"{what} must be a number of seconds, not {kind}") from None
+    # NaN is no time, either.
+    if not is_time:
+        raise InvalidError(f"{what} must be a number of seconds, not negative")
+    return timeout
+
+
+def path(value: object, what: str) -> str:
+    found = os.fspath(value) if isinstance(value, os.PathLike) else value
+    if not isinstance(found, str):
+        raise TypeError(f"{what}: a str or a path is wanted, not {type(found).__name__}")
+    return found
+
+
 def text(value: str, what: str) -> bytes:
+    if not isinstance(value, str):
+        raise TypeError(f"{what} must be a str, not {type(value).__name__}")
     encoded = value.encode("utf-8", "surrogatepass")
     if b"\0" in encoded:
         raise InvalidError(f"{what} contains a NUL")
@@ -193,7 +275,6 @@ def array(items: Any, what: str) -> "ctypes.Array[c_char_p]":
 
 
 def choose(table: Mapping[str, int], name: str, what: str) -> int:
-    try:
-        return table[name]
-    except KeyError:
-        raise InvalidError(f"{what} must be one of: {', '.join(table)}") from None
+    if not isinstance(name, str) or name not in table:
+        raise InvalidError(f"{what} must be one of: {', '.join(table)}")
+    return table[name]

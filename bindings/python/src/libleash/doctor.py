@@ -19,13 +19,22 @@ from pathlib import Path
 from typing import Any, Dict, Iterator, List, Optional, Tuple
 
 from ._client import Client
-from ._errors import CallTimeout, ClosedError, CloseTimeout, LeashError, RpcError, SpawnError
+from ._errors import (
+    CallTimeout,
+    ClosedError,
+    CloseTimeout,
+    FullError,
+    InvalidError,
+    LeashError,
+    RpcError,
+    SpawnError,
+)
 from ._events import Closed, Noise, Request, Stage, StderrLine
 from ._handshake import _greeting
-from ._options import PROTOCOLS
+from ._options import PROTOCOLS, Protocol
 
 #: In this order; "jsonrpc" would be answered by whoever answers "mcp" or "acp".
-DIALECTS = ("mcp", "lsp", "acp", "bare")
+DIALECTS: Tuple[Protocol, ...] = ("mcp", "lsp", "acp", "bare")
 
 #: A server that ends by itself does so in this time, or it was our words that ended it.
 AT_ONCE = 0.5
@@ -44,11 +53,13 @@ IN_A_TERMINAL = "import pty, sys; pty.spawn(sys.argv[1:])"
 class Visit:
     """What was seen of one server, from its start to its end."""
 
-    protocol: str
+    protocol: Protocol
     answered_after: Optional[float] = None
     refusal: Optional[RpcError] = None
     #: It ended before it was spoken to, or without an answer.
     ended: Optional[str] = None
+    #: It says so much that is no message that an answer had no place any more.
+    is_flood: bool = False
     is_at_once: bool = False
     asked: List[str] = field(default_factory=list)
     noise: List[str] = field(default_factory=list)
@@ -63,7 +74,7 @@ class Visit:
         return self.answered_after is not None
 
 
-def visit(argv: List[str], protocol: str, patience: float, settings: Dict[str, Any]) -> Visit:
+def visit(argv: List[str], protocol: Protocol, patience: float, settings: Dict[str, Any]) -> Visit:
     """Start the server, speak to it, let it go."""
     seen = Visit(protocol)
     client = Client(argv, protocol=protocol, exit_after=GRACE, kill_after=GRACE, **settings)
@@ -98,6 +109,8 @@ def _greet(client: Client, seen: Visit, patience: float) -> None:
         seen.refusal = refusal
     except CallTimeout:
         pass
+    except FullError:
+        seen.is_flood = True
     except ClosedError as error:
         seen.ended = str(error)
 
@@ -236,6 +249,13 @@ def explain_answer(seen: Visit, report: Report, argv: List[str], settings: Dict[
             f"refuses initialize: {seen.refusal}",
             "It speaks JSON-RPC, but wants other params, or another method first.",
         )
+    elif seen.is_flood:
+        report.problem(
+            "floods stdout: an answer would sit behind what nobody wants",
+            "It writes without being asked, and faster than it is read. Perhaps it is no server, "
+            "or wants arguments that make it one (--stdio, stdio, --listen stdio).",
+            tuple(seen.stderr[-5:]),
+        )
     elif seen.ended is None:
         report.problem(
             "does not answer initialize",
@@ -305,17 +325,31 @@ def options() -> argparse.ArgumentParser:
     return parser
 
 
+def variables(parser: argparse.ArgumentParser, items: List[str]) -> Dict[str, str]:
+    """What --set says. Ends the program when that is wrong."""
+    pairs = [item.partition("=") for item in items]
+    if not all(name and separator for name, separator, _ in pairs):
+        parser.error("--set takes NAME=VALUE")
+    return {name: value for name, _, value in pairs}
+
+
 def main(arguments: Optional[List[str]] = None) -> int:
     """0: nothing found; 1: something is wrong, and was told; 2: wrong arguments."""
-    told = options().parse_args(arguments)
-    variables = dict(item.partition("=")[::2] for item in told.set)
-    settings: Dict[str, Any] = {"cwd": told.cwd, "env": variables}
+    parser = options()
+    told = parser.parse_args(arguments)
+    settings: Dict[str, Any] = {"cwd": told.cwd, "env": variables(parser, told.set)}
+    if not told.timeout >= 0:
+        parser.error("--timeout takes seconds, not negative")
+    if told.cwd is not None and not os.path.isdir(told.cwd):
+        parser.error("--cwd takes a folder that there is")
     report = Report()
     try:
         seen = _first_understood(told, settings)
         explain(seen, report, told.server, settings)
     except SpawnError as error:
         report.problem(str(error), "It was looked for in PATH, unless its name has a slash.")
+    except InvalidError as error:
+        parser.error(str(error))
     except LeashError as error:
         report.problem(str(error))
     print("nothing is wrong with it" if not report.problems else f"problems: {report.problems}")
@@ -327,7 +361,7 @@ def _first_understood(told: argparse.Namespace, settings: Dict[str, Any]) -> Vis
     visits = []
     for protocol in [told.protocol] if told.protocol else DIALECTS:
         seen = visit(told.server, protocol, told.timeout, settings)
-        if seen.is_understood or seen.is_at_once:
+        if seen.is_understood or seen.is_at_once or seen.is_flood:
             return seen
         visits.append(seen)
     # A refusal says that it speaks JSON-RPC; an end at least why.

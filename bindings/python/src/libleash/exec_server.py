@@ -19,6 +19,7 @@ import threading
 import time
 from collections import deque
 from typing import (
+    TYPE_CHECKING,
     Any,
     Callable,
     Deque,
@@ -38,7 +39,10 @@ from ._client import Client
 from ._errors import CallTimeout, ClosedError, ConnectError, LeashError, RpcError
 from ._events import Notification, Request
 from ._handshake import connect
-from ._options import PathLike
+from ._options import Parameters, PathLike, check_argv
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
 
 #: For `stdin`: it stays open, for `write`.
 PIPE = -1
@@ -79,7 +83,12 @@ class ExecServer:
     """
 
     def __init__(
-        self, argv: Optional[Sequence[PathLike]] = None, *, resume: float = 30.0, **options: Any
+        self,
+        argv: Optional[Sequence[PathLike]] = None,
+        *,
+        resume: float = 30.0,
+        initialize: Optional[Mapping[str, Any]] = None,
+        **options: Unpack[Parameters],
     ) -> None:
         places = ("url", "environment", "config")
         if argv is None and not any(options.get(place) for place in places):
@@ -87,9 +96,8 @@ class ExecServer:
         self._processes: Dict[str, Process] = {}
         self._numbers = itertools.count(1)
         self._argv = argv
-        self._options = options
-        options.setdefault("protocol", "bare")
-        self._initialize = dict(options.pop("initialize", None) or {})
+        self._options: Dict[str, Any] = {"protocol": "bare", **options}
+        self._initialize = dict(initialize or {})
         self._resume_for = resume
         self._resuming = threading.Lock()
         self._closing = threading.Event()
@@ -116,6 +124,7 @@ class ExecServer:
         default a PATH). `stdin` is empty, PIPE to `write` later, or bytes: since the protocol has
         no way to close a stdin, `sh` and `head` of the far side make the end of those.
         """
+        check_argv(argv)
         name = f"libleash-{os.getpid()}-{next(self._numbers)}"
         process = Process(self, name)
         command = list(argv)
