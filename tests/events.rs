@@ -189,7 +189,9 @@ fn a_signal_handler_can_wake_a_poll() {
 
 #[test]
 fn a_wake_that_a_poll_has_taken_is_not_heard_again() {
-    run("a_wake_that_was_taken_is_not_heard_again", &[]);
+    // Two threads that take turns, which valgrind lets wait for each other.
+    let program = c_program("events").never_under_valgrind();
+    scenario_of(program, "a_wake_that_was_taken_is_not_heard_again", &misbehave(&[]));
 }
 
 #[test]
