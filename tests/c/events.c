@@ -437,8 +437,10 @@ static volatile sig_atomic_t woken;
 
 static void wake_in_handler(int signal) {
   (void)signal;
+  int before = errno;
   errno = 1234;
   if (leash_wake(to_wake) == 0 && errno == 1234) woken = 1;
+  errno = before;
 }
 
 static void do_nothing(int signal) { (void)signal; }
