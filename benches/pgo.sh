@@ -4,9 +4,9 @@
 #
 #     benches/pgo.sh
 #
-# Makes target/pgo/release/libleash.so, and compares it with target/release/libleash.so: the
-# medians of the ratios to the floor, as `cargo bench --bench floor` has them on one core. Needs
-# the profile tools of the compiler: `rustup component add llvm-tools`.
+# Makes target/pgo/release/libleash.so, and compares it with the usual build: the medians of the
+# ratios to the floor, as `cargo bench --bench floor` has them on one core. Needs the profile
+# tools of the compiler: `rustup component add llvm-tools`.
 set -eu
 cd "$(dirname "$0")/.."
 work=${CARGO_TARGET_DIR:-$PWD/target}/pgo

@@ -309,8 +309,9 @@ int leash_last_os_error(void);
  * The environment is read here, on the calling thread. Waits up to timeout_ms for OPEN
  * (for a child: the program was executed); with 0 it returns at once. Either way OPEN is the
  * first event to poll, or CLOSED when 0 was returned and it never opened; only the RESPONSE of
- * a call that ended even before that comes first. Calls made before OPEN are held. On failure SIGKILL is immediate, nothing is left running, and the return is
- * at most 1 s late. Needs Linux 5.9. Caller owns *out: leash_free. Any thread.
+ * a call that ended even before that comes first. Calls made before OPEN are held. On failure
+ * SIGKILL is immediate, nothing is left running, and the return is at most 1 s late. Needs
+ * Linux 5.9. Caller owns *out: leash_free. Any thread.
  *
  * For a URL timeout_ms covers the look-up of the name, TCP, TLS and the upgrade together; with
  * 0 that may take 30 s. Addresses are tried in turns (RFC 8305). Redirects are refused. No proxy

@@ -180,6 +180,7 @@ mod tests {
                 prop_assert!(things.iter().eq(model.values()));
                 prop_assert_eq!((things.len(), things.is_empty()), (model.len(), model.is_empty()));
                 prop_assert!(!matches!(things.items.front(), Some((_, None))));
+                prop_assert_eq!(things.is_empty(), things.items.is_empty());
             }
         }
     }
