@@ -8,6 +8,7 @@ pub use event::{Arrival, Event, IntField, Kind, TextField};
 pub use queue::{Limits, Queue, Room};
 
 use crate::error::{Code, Error, Result};
+use crate::framing::between_characters;
 use crate::message::{Outgoing, Payload, Protocol, Terminated};
 use crate::process::Teardown;
 use crate::session::CallId;
@@ -109,10 +110,7 @@ impl Text {
         if bytes.len() <= max {
             return Self::new(bytes);
         }
-        // A character has at most three bytes behind its first one.
-        let begins = |at: &usize| bytes[*at] & 0xC0 != 0x80;
-        let cut = (max.saturating_sub(3)..=max).rev().find(begins).unwrap_or(max);
-        Self::new(&bytes[..cut])
+        Self::new(&bytes[..between_characters(bytes, max)])
     }
 
     pub fn as_str(&self) -> &str {

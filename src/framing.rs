@@ -217,7 +217,7 @@ impl Decoder {
             return Ok(None);
         }
         let lines = matches!(self.state, State::Line);
-        let line = if lines { without_cr(self.ahead(rest)) } else { rest };
+        let line = if lines { without_cr(self.ahead(rest)).len() } else { rest };
         if lines && line > self.max {
             return Err(too_big(self.max));
         }
@@ -254,7 +254,7 @@ impl Decoder {
             };
         };
         let newline = self.searched + newline;
-        let line = without_cr(self.ahead(newline));
+        let line = without_cr(self.ahead(newline)).len();
         if line > max {
             return Err(self.too_long(max));
         }
@@ -399,9 +399,18 @@ fn newline(bytes: &[u8]) -> Option<usize> {
     }
 }
 
+/// A line without the CR of its end.
 #[inline(always)]
-fn without_cr(line: &[u8]) -> usize {
-    line.strip_suffix(b"\r").unwrap_or(line).len()
+pub fn without_cr(line: &[u8]) -> &[u8] {
+    line.strip_suffix(b"\r").unwrap_or(line)
+}
+
+/// Where to cut text that is longer than `max`: the last place up to there that is not
+/// inside of a character.
+pub fn between_characters(text: &[u8], max: usize) -> usize {
+    // A character has at most three bytes behind its first one.
+    let begins = |at: &usize| text[*at] & 0xC0 != 0x80;
+    (max.saturating_sub(3)..=max).rev().find(begins).unwrap_or(max)
 }
 
 fn copy(bytes: &[u8]) -> Result<Vec<u8>> {

@@ -207,8 +207,8 @@ impl Iterator for Batch {
 
     /// The next one: a message, or what is none.
     fn next(&mut self) -> Option<Parsed> {
-        let element;
-        (element, self.rest) = self.rest?.next(&self.bytes)?;
+        let (element, rest) = self.rest?.next(&self.bytes)?;
+        self.rest = rest;
         let part = &self.bytes[element.range()];
         Some(match shape(part) {
             Some(shape) => Parsed::One(Frame(Held::new(part.into(), shape))),
@@ -243,7 +243,10 @@ impl From<Piece<'_>> for Parsed {
         match piece {
             Piece::Message(bytes) => match usual(&bytes) {
                 Some(shape) => Self::One(Frame(Held::new(bytes, shape))),
-                None => unusual(bytes),
+                None => {
+                    let members = scan::object(&bytes);
+                    parsed(bytes, members)
+                }
             },
             Piece::Noise(bytes) => bytes.into_owned().into(),
         }
@@ -265,16 +268,10 @@ fn usual(bytes: &[u8]) -> Option<Shape> {
     scan::usual(bytes).filter(|_| scan::is_text(bytes))
 }
 
-/// Read any other.
+/// What a text is that has these members, if it is an object.
 #[inline(never)]
-fn unusual(bytes: Cow<'_, [u8]>) -> Parsed {
-    let members = scan::object(&bytes);
-    let found = members.and_then(|members| Shape::and_plain(&bytes, &members));
-    parsed(bytes, found)
-}
-
-/// What a text of that shape is, and how much of it was seen to be text.
-fn parsed(bytes: Cow<'_, [u8]>, found: Option<(Shape, usize)>) -> Parsed {
+fn parsed(bytes: Cow<'_, [u8]>, members: Option<Members>) -> Parsed {
+    let found = members.and_then(|members| Some((Shape::of(&bytes, &members)?, members.plain)));
     match found {
         Some((shape, plain)) if scan::is_text(&bytes[plain..]) => {
             Parsed::One(Frame(Held::new(bytes, shape)))
@@ -312,8 +309,7 @@ impl Begun {
         match (self, piece) {
             (Self(Some(begun)), Piece::Message(bytes)) => {
                 let members = begun.object(&bytes);
-                let found = members.and_then(|members| Shape::and_plain(&bytes, &members));
-                parsed(bytes, found)
+                parsed(bytes, members)
             }
             (_, piece) => piece.into(),
         }
@@ -336,11 +332,6 @@ fn shape(part: &[u8]) -> Option<Shape> {
 }
 
 impl Shape {
-    /// The shape that `members` make, and how much was seen to be text.
-    fn and_plain(bytes: &[u8], members: &Members) -> Option<(Self, usize)> {
-        Some((Self::of(bytes, members)?, members.plain))
-    }
-
     /// What the members make, by section 4 and 5 of the JSON-RPC 2.0
     /// specification. An error that is null counts as absent, as JSON-RPC 1.0
     /// peers write it.

@@ -6,7 +6,6 @@
 //! taken with neither of them.
 
 use std::collections::VecDeque;
-use std::mem::ManuallyDrop;
 use std::ops::{Deref, DerefMut};
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -32,9 +31,10 @@ use crate::transport::stdio;
 /// meanwhile. The rest is the runtime's: nobody may have to write for ever.
 const HELP_MAX: usize = 4;
 
-/// So much may wait for room at the end: what a server had written before it went
-/// ([`stdio`] never makes a pipe wider).
+/// So much may wait for room at the end: what a server had written before it went.
 const PAST_LIMITS_MAX: usize = 1 << 20;
+
+const _: () = assert!(PAST_LIMITS_MAX >= stdio::WIDEST);
 
 /// How much of an unwanted message is shown.
 const NOISE_MAX: usize = 4096;
@@ -102,16 +102,6 @@ pub(super) struct State {
 pub(super) struct Locked<'a>(Option<MutexGuard<'a, State>>);
 
 impl Locked<'_> {
-    /// Let go of it: as when it is dropped, but without a call.
-    #[inline(never)]
-    fn unlock(self) {
-        let mut locked = ManuallyDrop::new(self);
-        if locked.reading.has_rings() {
-            locked.ring();
-        }
-        locked.0 = None;
-    }
-
     #[inline(never)]
     fn ring(&mut self) {
         let parkers = self.reading.take_rings();
@@ -239,7 +229,6 @@ impl Shared {
         let mut state = self.state();
         let result = change(&mut state);
         self.tell_readiness(&mut state);
-        state.unlock();
         result
     }
 
@@ -564,7 +553,8 @@ impl State {
     /// Take the next event.
     pub fn take_next(&mut self) -> Option<Box<Event>> {
         let event = self.queue.pop();
-        if !self.backlog.is_empty() {
+        // The end, too: a panic may have cost what it waited behind.
+        if !self.backlog.is_empty() || self.closed.is_some() {
             self.refill();
         }
         self.note_taken();
@@ -646,7 +636,9 @@ impl State {
     fn receive_answers(&mut self, parsed: Parsed) -> usize {
         let size = parsed.size();
         match parsed {
-            Parsed::Batch(batch) => batch.map(|part| self.receive_answers(part)).sum(),
+            Parsed::Batch(batch) if !self.calls.is_empty() => {
+                batch.map(|part| self.receive_answers(part)).sum()
+            }
             Parsed::One(frame) if self.is_awaited(&frame) => {
                 self.receive_one(frame);
                 0

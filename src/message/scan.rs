@@ -114,17 +114,16 @@ impl Elements {
     pub fn find(bytes: &[u8], is_wanted: impl Fn(&[u8]) -> bool) -> Option<Self> {
         let mut scanner = Scanner::at_start(bytes);
         scanner.eat(b'[')?;
-        let elements = Self { at: scanner.at };
-        let mut rest = Some(elements);
-        let mut has_wanted = false;
-        while let Some(Self { at }) = rest {
-            let element;
-            (element, rest) = Self { at }.next(bytes)?;
+        let all = Self { at: scanner.at };
+        let (mut ahead, mut has_wanted) = (Some(all), false);
+        while let Some(here) = ahead {
+            let (element, rest) = here.next(bytes)?;
             has_wanted = has_wanted || is_wanted(&bytes[element.range()]);
             scanner.at = element.end;
+            ahead = rest;
         }
         scanner.eat(b']')?;
-        (has_wanted && scanner.at_end()).then_some(elements)
+        (has_wanted && scanner.at_end()).then_some(all)
     }
 
     /// The next one, and the way through those behind it, if there are any.

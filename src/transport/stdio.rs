@@ -8,7 +8,7 @@ use std::sync::Arc;
 use tokio::io::Interest;
 
 use crate::error::{Code, Error, Result};
-use crate::framing::{Decoder, Piece};
+use crate::framing::{Decoder, Piece, between_characters, without_cr};
 use crate::spare;
 use crate::sys::{self, Fd, Watched};
 use crate::trace::Trace;
@@ -35,6 +35,9 @@ pub struct Reader {
 /// From here on a message is large.
 pub const LARGE: usize = 256 * 1024;
 
+/// How much a pipe holds at most.
+pub const WIDEST: usize = 256 * 1024;
+
 /// How much a pipe holds. It is wide only while a large message goes through:
 /// an unprivileged user has few wide ones, and then only tiny ones. Wider than
 /// this, the data would leave the cache on its way through.
@@ -45,13 +48,12 @@ struct Pipe {
 
 impl Pipe {
     const NARROW: usize = 64 * 1024;
-    const WIDE: usize = 256 * 1024;
 
     /// Fit `fd` to a message of which `size` bytes are known.
     fn fit(&mut self, fd: &Fd, size: usize) {
         let wants_wide = size >= LARGE;
         if wants_wide != self.is_wide {
-            let capacity = if wants_wide { Self::WIDE } else { Self::NARROW };
+            let capacity = if wants_wide { WIDEST } else { Self::NARROW };
             // It cannot become narrow with more than that in it; the next
             // message tries again.
             let fits = sys::io::set_pipe_size(fd, capacity);
@@ -177,18 +179,11 @@ fn cut(bytes: &[u8], is_end: bool, mut visit: impl FnMut(&[u8])) -> usize {
 /// empty unless the line is. What comes later changes none of those given.
 fn cut_long(mut line: &[u8], mut visit: impl FnMut(&[u8])) -> &[u8] {
     while line.len() > LINE_MAX {
-        // Between characters: one has at most three bytes behind its first one.
-        let begins = |at: &usize| line[*at] & 0xC0 != 0x80;
-        let at = (LINE_MAX - 3..=LINE_MAX).rev().find(begins).unwrap_or(LINE_MAX);
-        let (piece, behind) = line.split_at(at);
+        let (piece, behind) = line.split_at(between_characters(line, LINE_MAX));
         visit(piece);
         line = behind;
     }
     line
-}
-
-fn without_cr(line: &[u8]) -> &[u8] {
-    line.strip_suffix(b"\r").unwrap_or(line)
 }
 
 /// What a read found. A broken descriptor is an ended stream.
