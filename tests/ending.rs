@@ -125,6 +125,15 @@ fn what_was_sent_before_the_close_arrives() {
 }
 
 #[test]
+fn a_guard_that_a_debugger_holds_is_reaped_in_the_end() {
+    let program = c_program("ending").never_under_valgrind();
+    let out = scenario_of(program, "a_held_guard_is_reaped", &misbehave(&["echo-loop"]));
+    if out.stdout.contains("no debugger") {
+        eprintln!("SKIPPED a guard under a debugger: ptrace(2) is not permitted here");
+    }
+}
+
+#[test]
 fn a_thousand_connections_leave_no_thread_descriptor_or_child() {
     let cycles = if is_watched() { "50" } else { "1000" };
     let program = c_program("ending").env("CYCLES", cycles);

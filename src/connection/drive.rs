@@ -185,8 +185,23 @@ impl Driver {
             self.step(Some(patience)).await;
         }
         match self.guard {
-            Guard::Gone(teardown) => teardown,
+            Guard::Gone(teardown) => {
+                self.see_guard_off(patience).await;
+                teardown
+            }
             Guard::Watching | Guard::Lost => self.sweep().await,
+        }
+    }
+
+    /// Where the guard's zombie is this process's, nobody hears of the end
+    /// before it is reaped. A guard that takes too long, because somebody
+    /// traces it, is reaped with a later one.
+    async fn see_guard_off(&mut self, patience: Instant) {
+        let Some(guard) = self.server.take_guard() else { return };
+        let Ok(ended) = sys::watch(guard.descriptor(), Interest::READABLE) else { return };
+        tokio::select! {
+            () = readable(&ended) => {}
+            () = at(Some(patience)) => {}
         }
     }
 
@@ -498,9 +513,9 @@ pub(super) async fn at(time: Option<Instant>) {
     }
 }
 
-async fn readable(reports: &Watched) {
+async fn readable(watched: &Watched) {
     // An error here means that the runtime is going away, and this task too.
-    let _ = reports.readable().await.map(|mut guard| guard.retain_ready());
+    let _ = watched.readable().await.map(|mut guard| guard.retain_ready());
 }
 
 /// When there is room for output that waits.

@@ -82,6 +82,12 @@ impl Server {
         channel::send(&self.control, &[wire::KILL]);
     }
 
+    /// After the last report: the guard that is about to end, if its zombie
+    /// will be this process's. Otherwise dropping the server waits for it.
+    pub fn take_guard(&mut self) -> Option<Adopted> {
+        self.guard.take()
+    }
+
     /// After [`Report::Lost`]: kill the server, then everything that carries
     /// its marker. One scan of /proc; to be called about every 10 ms, until it
     /// answers or the caller's patience ends.
@@ -105,7 +111,10 @@ impl Server {
             }
             match self.receive_one()? {
                 Word::Guard(pid) => self.guard = Adopted::new(pid),
-                Word::Report(Report::Failed(error)) => return Some(error),
+                Word::Report(Report::Failed(error)) => {
+                    self.ended = true;
+                    return Some(error);
+                }
                 Word::Report(_) => return None,
             }
         }
@@ -147,8 +156,8 @@ impl Drop for Server {
     fn drop(&mut self) {
         // A guard that has said its last word is about to end. Any other one
         // has a teardown before it, and is reaped when that is over.
-        if let Some(guard) = self.guard.as_mut().filter(|_| self.ended) {
-            guard.reap();
+        if let Some(guard) = self.guard.as_ref().filter(|_| self.ended) {
+            guard.wait();
         }
     }
 }

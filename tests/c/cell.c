@@ -276,7 +276,8 @@ int main(int argc, char **argv) {
     int some = reap();
     int64_t seen = now();
     if (!some || only_companions()) {
-      clean = visit(count_survivor) == 0;
+      /* A guard that has just ended is the host's zombie until that reaps it. */
+      clean = visit(count_survivor) == 0 && visit(count_zombie) == 0;
       ended = seen;
     }
     if (!clean) wait_for_something(signals, report[0]);

@@ -1,7 +1,10 @@
 /* How connections end. */
 #include "check.h"
 
+#include <sys/prctl.h>
+#include <sys/ptrace.h>
 #include <sys/time.h>
+#include <sys/wait.h>
 
 /* The end of stdout comes before the exit that caused it, and on a busy machine long enough
  * before to be taken for the reason. That the status is the reason is certain where a helper
@@ -292,6 +295,83 @@ static void what_was_sent_arrives(char **server) {
   leash_free(c);
 }
 
+/* ---- a host that adopts orphans */
+
+static pid_t parent_of(int64_t pid) {
+  char path[64];
+  int ppid = 0;
+  snprintf(path, sizeof path, "/proc/%d/stat", (int)pid);
+  FILE *f = fopen(path, "r");
+  CHECK(f && fscanf(f, "%*d %*s %*c %d", &ppid) == 1);
+  fclose(f);
+  return ppid;
+}
+
+/* Whether it is a child of ours: it runs, or nobody has reaped it. */
+static int is_child(pid_t pid) {
+  siginfo_t info;
+  return waitid(P_PID, (id_t)pid, &info, WEXITED | WNOHANG | WNOWAIT) == 0;
+}
+
+static int is_zombie(pid_t pid) {
+  siginfo_t info;
+  memset(&info, 0, sizeof info);
+  return waitid(P_PID, (id_t)pid, &info, WEXITED | WNOHANG | WNOWAIT) == 0 && info.si_pid == pid;
+}
+
+/* A debugger of `pid`, which holds it where it ends until `let_go` ends, and for `ms` at most.
+ * Says on `ready` whether it may be one. */
+static void hold_at_its_end(pid_t pid, int ready, int let_go, int ms) {
+  char byte = ptrace(PTRACE_SEIZE, pid, NULL, PTRACE_O_TRACEEXIT) == 0 ? 'y' : 'n';
+  int status;
+  if (write(ready, &byte, 1) != 1 || byte == 'n') _exit(1);
+  while (waitpid(pid, &status, __WALL) == pid && status >> 8 != (SIGTRAP | PTRACE_EVENT_EXIT << 8))
+    ptrace(PTRACE_CONT, pid, NULL, WSTOPSIG(status));
+  readable(let_go, ms);
+  ptrace(PTRACE_DETACH, pid, NULL, NULL);
+  _exit(0);
+}
+
+/* Close a connection whose guard is held for `ms`: in time, and with the guard reaped if it could
+ * be. At last a later connection reaps it. */
+static void close_with_a_held_guard(char **server, int ms) {
+  int ready[2], let_go[2], status;
+  char byte;
+  leash_opts *opts = with(LEASH_OPT_KILL_AFTER, ms == -1 ? 100 : LONG);
+  CHECK_INT(leash_opts_set_int(opts, LEASH_OPT_EXIT_AFTER, 100), 0);
+  leash_conn *c = start(server, opts);
+  leash_opts_free(opts);
+  SKIP(c, LEASH_EVENT_OPEN);
+  pid_t guard = parent_of(leash_conn_int(c, LEASH_INT_PID));
+  CHECK(is_child(guard));
+  CHECK(pipe(ready) == 0 && pipe(let_go) == 0);
+  pid_t debugger = fork();
+  CHECK(debugger >= 0);
+  if (debugger == 0) {
+    close(let_go[1]);
+    hold_at_its_end(guard, ready[1], let_go[0], ms);
+  }
+  CHECK_INT(read(ready[0], &byte, 1), 1);
+  CHECK_INT(leash_close(c, LONG), 0);
+  leash_event_free(closed(c));
+  leash_free(c);
+  if (byte == 'n') printf("no debugger\n");
+  CHECK_INT(is_child(guard), byte == 'y' && ms == -1);
+  close(let_go[1]);
+  EVENTUALLY(!is_child(guard) || is_zombie(guard));
+  leash_free(start(server, NULL));
+  CHECK(!is_child(guard));
+  CHECK_INT(waitpid(debugger, &status, 0), debugger);
+  for (int i = 0; i < 2; i++) close(ready[i]);
+  close(let_go[0]);
+}
+
+static void a_held_guard_is_reaped(char **server) {
+  CHECK_INT(prctl(PR_SET_CHILD_SUBREAPER, 1), 0);
+  close_with_a_held_guard(server, 200);
+  close_with_a_held_guard(server, -1);
+}
+
 /* ---- again and again */
 
 static void children(char *list, size_t size) {
@@ -338,6 +418,7 @@ static const struct scenario all[] = {
   SCENARIO(a_close_makes_all_threads_return),
   SCENARIO(free_alone_is_enough),
   SCENARIO(what_was_sent_arrives),
+  SCENARIO(a_held_guard_is_reaped),
   SCENARIO(a_thousand_connections_leave_nothing),
 };
 MAIN(all)
