@@ -3,11 +3,14 @@
 use std::cell::OnceCell;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
+use std::ptr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use nix::sys::eventfd::{EfdFlags, EventFd};
+use nix::sys::time::TimeSpec;
+use nix::time::{ClockId, clock_gettime};
 
 use super::Fd;
 use super::io::{Want, Woken, argument, wait};
@@ -60,6 +63,7 @@ impl AsRawFd for Bell {
 #[derive(Debug)]
 pub struct Parker {
     bell: Bell,
+    bunk: Bunk,
     /// What the thread does: one of the constants below.
     state: AtomicU32,
 }
@@ -72,16 +76,25 @@ const IN_POLL: u32 = 3;
 
 impl Parker {
     fn new() -> io::Result<Self> {
-        Ok(Self { bell: Bell::new()?, state: AtomicU32::new(AWAKE) })
+        Ok(Self { bell: Bell::new()?, bunk: Bunk::next(), state: AtomicU32::new(AWAKE) })
     }
 
-    /// Wake the thread, or let its next sleep end at once. Never blocks.
-    pub fn ring(&self) {
-        match self.state.swap(RUNG, Ordering::SeqCst) {
-            IN_FUTEX => futex_wake(&self.state),
-            IN_POLL => self.bell.ring(),
-            _ => {}
+    /// Wake these threads, or let their next sleep end at once. Never blocks.
+    ///
+    /// With one system call for up to 32 threads that began one after the other, and so
+    /// without a change of threads in between: of 64 threads that call, each
+    /// gave way to the one that it had just woken.
+    pub fn ring_all(parkers: &[Arc<Self>]) {
+        let mut woken = [0; ROOMS];
+        for parker in parkers {
+            match parker.state.swap(RUNG, Ordering::SeqCst) {
+                IN_FUTEX => woken[parker.bunk.room] |= parker.bunk.bit,
+                IN_POLL => parker.bell.ring(),
+                _ => {}
+            }
         }
+        let rooms = BEDROOMS.iter().zip(woken).filter(|(_, bits)| *bits != 0);
+        rooms.for_each(|(room, bits)| room.wake(bits));
     }
 
     /// Sleep until it rings, or `deadline` passes. That may be for nothing: who
@@ -90,8 +103,17 @@ impl Parker {
         if !self.falls_asleep(IN_FUTEX) {
             return Woken::Ready([]);
         }
-        let woken = futex_wait(&self.state, IN_FUTEX, deadline);
-        self.state.swap(AWAKE, Ordering::SeqCst);
+        let room = &BEDROOMS[self.bunk.room];
+        let mut woken = Woken::Ready([]);
+        while woken == Woken::Ready([]) {
+            // In this order: who rings says so first, and changes the rings after that.
+            let rings = room.rings.load(Ordering::SeqCst);
+            if self.state.load(Ordering::SeqCst) == RUNG {
+                break;
+            }
+            woken = room.wait(rings, self.bunk.bit, deadline);
+        }
+        self.state.store(AWAKE, Ordering::SeqCst);
         woken
     }
 
@@ -126,42 +148,83 @@ impl Parker {
     }
 }
 
-/// Wait while `word` is `expected`. With some timeout in any case: without one
-/// the kernel goes on waiting after a signal handler with SA_RESTART (signal(7)).
-fn futex_wait(word: &AtomicU32, expected: u32, deadline: Option<Instant>) -> Woken<0> {
-    const YEAR: Duration = Duration::from_secs(365 * 24 * 60 * 60);
-    loop {
-        let left = deadline.map_or(YEAR, |at| at.saturating_duration_since(Instant::now()));
-        let left = left.min(YEAR);
-        let timeout = libc::timespec {
-            tv_sec: left.as_secs() as libc::time_t,
-            tv_nsec: left.subsec_nanos() as libc::c_long,
-        };
-        // SAFETY: the kernel reads the word and the timeout, which live here.
+/// Where a thread sleeps by futex(2): 32 threads share a word, so that one system
+/// call can wake any of them.
+#[derive(Debug)]
+struct Bunk {
+    room: usize,
+    /// One of the room's. When there are very many threads some have the same, and
+    /// wake up for nothing now and then.
+    bit: u32,
+}
+
+impl Bunk {
+    /// Threads that begin together most likely work, and are woken, together.
+    fn next() -> Self {
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
+        Self { room: (number / u32::BITS) as usize % ROOMS, bit: 1 << (number % u32::BITS) }
+    }
+}
+
+/// What the threads of 32 bunks sleep on. On a line of the cache by itself.
+#[repr(align(64))]
+struct Bedroom {
+    /// How often it has rung here, for anyone.
+    rings: AtomicU32,
+}
+
+const ROOMS: usize = 16;
+
+static BEDROOMS: [Bedroom; ROOMS] = [const { Bedroom { rings: AtomicU32::new(0) } }; ROOMS];
+
+impl Bedroom {
+    /// Sleep in the bunk `bit` until it is woken, `deadline` passes, or a signal
+    /// handler runs; not at all when it has rung more often than `rings` times.
+    fn wait(&self, rings: u32, bit: u32, deadline: Option<Instant>) -> Woken<0> {
+        let until = TimeSpec::from(deadline.map_or(NEVER, monotonic).min(NEVER));
+        // SAFETY: the kernel reads the word and the time, which live here. It
+        // does not look at the second address.
         let woken = unsafe {
-            let what = argument(libc::FUTEX_WAIT | libc::FUTEX_PRIVATE_FLAG);
-            let expected = libc::c_long::from(expected);
-            libc::syscall(libc::SYS_futex, word.as_ptr(), what, expected, &raw const timeout)
+            let what = argument(libc::FUTEX_WAIT_BITSET | libc::FUTEX_PRIVATE_FLAG);
+            let (word, nowhere) = (self.rings.as_ptr(), ptr::null::<u32>());
+            let (rings, bit) = (argument(rings as i32), argument(bit as i32));
+            libc::syscall(libc::SYS_futex, word, what, rings, until.as_ref(), nowhere, bit)
         };
         if woken == 0 {
             return Woken::Ready([]);
         }
         match io::Error::last_os_error().raw_os_error() {
-            Some(libc::EINTR) => return Woken::Signal,
-            Some(libc::ETIMEDOUT) if deadline.is_none_or(|at| Instant::now() < at) => {}
-            Some(libc::ETIMEDOUT) => return Woken::Timeout,
-            // It was rung before the kernel looked.
-            _ => return Woken::Ready([]),
+            Some(libc::EINTR) => Woken::Signal,
+            Some(libc::ETIMEDOUT) => Woken::Timeout,
+            // It has rung before the kernel looked.
+            _ => Woken::Ready([]),
+        }
+    }
+
+    /// Wake who sleeps in these bunks.
+    fn wake(&self, bits: u32) {
+        self.rings.fetch_add(1, Ordering::SeqCst);
+        // SAFETY: the kernel takes the address as a name, and reads nothing there.
+        unsafe {
+            let what = argument(libc::FUTEX_WAKE_BITSET | libc::FUTEX_PRIVATE_FLAG);
+            let (word, nowhere) = (self.rings.as_ptr(), ptr::null::<u32>());
+            let (all, bits) = (argument(i32::MAX), argument(bits as i32));
+            libc::syscall(libc::SYS_futex, word, what, all, nowhere, nowhere, bits);
         }
     }
 }
 
-fn futex_wake(word: &AtomicU32) {
-    // SAFETY: the kernel takes the address as a name, and reads nothing there.
-    unsafe {
-        let what = argument(libc::FUTEX_WAKE | libc::FUTEX_PRIVATE_FLAG);
-        libc::syscall(libc::SYS_futex, word.as_ptr(), what, argument(1));
-    }
+/// Some time must be given in any case: without one the kernel goes on waiting
+/// after a signal handler with SA_RESTART (signal(7)).
+const NEVER: Duration = Duration::from_secs(i32::MAX as u64);
+
+/// `at` by the clock that FUTEX_WAIT_BITSET takes it by; not before it, so that no wait
+/// ends early.
+fn monotonic(at: Instant) -> Duration {
+    let left = at.saturating_duration_since(Instant::now());
+    let now = clock_gettime(ClockId::CLOCK_MONOTONIC).expect("every Linux has it");
+    Duration::from(now).saturating_add(left)
 }
 
 thread_local!(static OWN: OnceCell<Arc<Parker>> = const { OnceCell::new() });
@@ -180,7 +243,7 @@ pub fn parker() -> io::Result<Arc<Parker>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::thread;
+    use std::{slice, thread};
 
     /// Two threads wake each other in turns, each time for one more turn, while
     /// they sleep in either way: no ring is lost, and none is heard for ever.
@@ -188,14 +251,14 @@ mod tests {
     fn no_ring_is_lost() {
         const TURNS: u32 = 20_000;
         let turn = AtomicU32::new(0);
-        let parkers = [Parker::new().unwrap(), Parker::new().unwrap()];
+        let parkers = [(); 2].map(|()| Arc::new(Parker::new().unwrap()));
         let play = |me: u32| {
             let [own, other] = [me, 1 - me].map(|who| &parkers[who as usize]);
             while turn.load(Ordering::SeqCst) < TURNS {
                 let at = turn.load(Ordering::SeqCst);
                 if at % 2 == me {
                     turn.store(at + 1, Ordering::SeqCst);
-                    other.ring();
+                    Parker::ring_all(slice::from_ref(other));
                 } else if at.is_multiple_of(3) {
                     own.sleep_beside([None, None], None).unwrap();
                 } else {
@@ -218,10 +281,10 @@ mod tests {
 
     #[test]
     fn a_ring_before_the_sleep_ends_it() {
-        let parker = Parker::new().unwrap();
-        parker.ring();
+        let parker = Arc::new(Parker::new().unwrap());
+        Parker::ring_all(slice::from_ref(&parker));
         assert_eq!(parker.sleep(None), Woken::Ready([]));
-        parker.ring();
+        Parker::ring_all(slice::from_ref(&parker));
         assert_eq!(parker.sleep_beside([None], None).unwrap(), Woken::Ready([false]));
     }
 }
