@@ -48,6 +48,9 @@ enum How {
     Plain,
     /// With so much memory touched: `posix_spawn` and the library must not care.
     LargeHost,
+    /// With a session of its own for the floor's server, too: the scheduler may count
+    /// sessions (sched(7), "The autogroup feature").
+    Session,
     /// With `count.c` loaded before everything else.
     Counted,
     /// Under callgrind.
@@ -66,7 +69,9 @@ const fn scenario(name: &'static str, rounds: usize, places: &'static [Place]) -
 
 const SCENARIOS: &[Scenario] = &[
     scenario("roundtrip", 21, BOTH),
+    Scenario { how: How::Session, ..scenario("roundtrip", 21, ONE) },
     scenario("threads", 9, BOTH),
+    Scenario { how: How::Session, ..scenario("threads", 9, ONE) },
     scenario("inflight", 15, BOTH),
     scenario("flood", 9, BOTH),
     scenario("results", 9, BOTH),
@@ -221,10 +226,15 @@ impl Tools {
         match scenario.how {
             How::Callgrind => return self.instructions().into_iter().collect(),
             How::LargeHost => drop(host.env("LEASH_BENCH_MB", megabytes().to_string())),
+            How::Session => drop(host.env("LEASH_BENCH_SESSION", "1")),
             How::Counted => drop(host.env("LD_PRELOAD", &self.counter)),
             How::Plain | How::WebSocket => {}
         }
-        read_figures(place, &output(&mut host))
+        let mut figures = read_figures(place, &output(&mut host));
+        if scenario.how == How::Session {
+            figures.iter_mut().for_each(|figure| figure.name.insert_str(0, "both in a session: "));
+        }
+        figures
     }
 
     /// What callgrind says between few calls and many. Repeatable.

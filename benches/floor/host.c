@@ -3,7 +3,8 @@
  *   host SCENARIO ROUNDS SERVER
  *
  * Each line of output is one figure of one round: name, unit, floor, libleash. The runner,
- * ../floor.rs, makes medians of their ratio. LEASH_BENCH_MB is memory to touch first. */
+ * ../floor.rs, makes medians of their ratio. LEASH_BENCH_MB is memory to touch first, and with
+ * LEASH_BENCH_SESSION the floor's server has a session of its own, as the library's has. */
 #include <dlfcn.h>
 #include <dirent.h>
 #include <leash.h>

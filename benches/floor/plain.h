@@ -40,14 +40,18 @@ static inline struct plain plain_start(char **server, size_t room) {
   struct plain p = {0, 0, 0, 0, NULL, room};
   int in[2], out[2], err[2];
   posix_spawn_file_actions_t actions;
+  posix_spawnattr_t attributes;
   if (pipe2(in, O_CLOEXEC) < 0 || pipe2(out, O_CLOEXEC) < 0 || pipe2(err, O_CLOEXEC) < 0)
     fail("pipe2");
   posix_spawn_file_actions_init(&actions);
   posix_spawn_file_actions_adddup2(&actions, in[0], 0);
   posix_spawn_file_actions_adddup2(&actions, out[1], 1);
   posix_spawn_file_actions_adddup2(&actions, err[1], 2);
-  if ((errno = posix_spawn(&p.pid, server[0], &actions, NULL, server, environ)) != 0)
+  posix_spawnattr_init(&attributes);
+  if (getenv("LEASH_BENCH_SESSION")) posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETSID);
+  if ((errno = posix_spawn(&p.pid, server[0], &actions, &attributes, server, environ)) != 0)
     fail("posix_spawn");
+  posix_spawnattr_destroy(&attributes);
   posix_spawn_file_actions_destroy(&actions);
   close(in[0]), close(out[1]), close(err[1]);
   p.in = in[1], p.out = out[0], p.err = err[0];
