@@ -14,7 +14,7 @@ use super::lead::Input;
 use super::shared::{End, Life, Shared};
 use crate::error::{Code, Error};
 use crate::events::{Closed, Text};
-use crate::process::{Exit, Report, Server, Stage, Teardown};
+use crate::process::{Adopted, Exit, Report, Server, Stage, Teardown};
 use crate::sys::{self, Watched};
 use crate::transport::stdio::{Filled, Lines};
 
@@ -36,8 +36,12 @@ pub(super) struct Driver {
     /// What texts call the server.
     label: String,
     server: Server,
-    /// Readable when the guard has something to say.
+    /// Readable when the guard has something to say; after its last word, when it has
+    /// ended, if it is `adopted`.
     reports: Watched,
+    /// A guard that has said its last word, and whose zombie is this process's: nobody
+    /// hears of the end before it is reaped, unless it takes too long.
+    adopted: Option<Adopted>,
     stderr: Option<Lines>,
     /// Set while output waits for room in stdin.
     stdin: Option<Watched>,
@@ -93,6 +97,7 @@ impl Driver {
             label,
             server,
             reports,
+            adopted: None,
             stderr,
             stdin: None,
             graces,
@@ -180,28 +185,13 @@ impl Driver {
     /// that it can come to its end.
     async fn tear_down(&mut self, end: &End) -> Teardown {
         let patience = self.begin_teardown(end);
-        while matches!(self.guard, Guard::Watching) && Instant::now() < patience {
+        while self.is_guard_awaited() && Instant::now() < patience {
             self.let_go_of_stdin();
             self.step(Some(patience)).await;
         }
         match self.guard {
-            Guard::Gone(teardown) => {
-                self.see_guard_off(patience).await;
-                teardown
-            }
+            Guard::Gone(teardown) => teardown,
             Guard::Watching | Guard::Lost => self.sweep().await,
-        }
-    }
-
-    /// Where the guard's zombie is this process's, nobody hears of the end
-    /// before it is reaped. A guard that takes too long, because somebody
-    /// traces it, is reaped with a later one.
-    async fn see_guard_off(&mut self, patience: Instant) {
-        let Some(guard) = self.server.take_guard() else { return };
-        let Ok(ended) = sys::watch(guard.descriptor(), Interest::READABLE) else { return };
-        tokio::select! {
-            () = readable(&ended) => {}
-            () = at(Some(patience)) => {}
         }
     }
 
@@ -353,14 +343,19 @@ impl Driver {
     async fn next(&mut self, until: Option<Instant>) -> Happening {
         let deadline = self.shared.state().next_deadline();
         let until = until.into_iter().chain(deadline).min();
-        let Self { shared, reports, stdin, stderr, guard, is_started, .. } = self;
+        let is_guard_awaited = self.is_guard_awaited();
+        let Self { shared, reports, stdin, stderr, is_started, .. } = self;
         tokio::select! {
             () = shared.driver.notified() => Happening::Kicked,
-            () = readable(reports), if matches!(guard, Guard::Watching) => Happening::Guard,
+            () = readable(reports), if is_guard_awaited => Happening::Guard,
             () = at(until) => Happening::Time,
             () = has_room(stdin) => Happening::Room,
             () = errors(stderr), if *is_started => Happening::Errors,
         }
+    }
+
+    fn is_guard_awaited(&self) -> bool {
+        matches!(self.guard, Guard::Watching) || self.adopted.is_some()
     }
 
     fn is_ending(&self) -> bool {
@@ -407,6 +402,9 @@ impl Driver {
     }
 
     fn hear_guard(&mut self) {
+        if self.adopted.take().is_some() {
+            return;
+        }
         let report = self.server.next_report();
         report.iter().for_each(|report| self.shared.trace.report(&self.label, report));
         match report {
@@ -421,7 +419,7 @@ impl Driver {
                 self.shared.opened(Some(pid));
             }
             Some(Report::Failed(error)) => {
-                self.guard = Guard::Gone(UNKNOWN);
+                self.see_guard_off(UNKNOWN);
                 self.cause = Some(Cause::NeverStarted(error));
             }
             Some(Report::Exited(exit)) => {
@@ -433,7 +431,7 @@ impl Driver {
             }
             Some(Report::Gone(teardown)) => {
                 self.exit = self.exit.or(teardown.exit);
-                self.guard = Guard::Gone(teardown);
+                self.see_guard_off(teardown);
                 self.cause.get_or_insert(Cause::Exit);
             }
             Some(Report::Lost) => {
@@ -441,6 +439,16 @@ impl Driver {
                 let text = format!("the guard of {} was killed", self.label);
                 self.cause.get_or_insert(Cause::Broken(Error::new(Code::Closed, text)));
             }
+        }
+    }
+
+    /// It was its last word.
+    fn see_guard_off(&mut self, teardown: Teardown) {
+        self.guard = Guard::Gone(teardown);
+        let Some(guard) = self.server.take_guard() else { return };
+        if let Ok(ended) = sys::watch(guard.descriptor(), Interest::READABLE) {
+            self.reports = ended;
+            self.adopted = Some(guard);
         }
     }
 
@@ -513,9 +521,9 @@ pub(super) async fn at(time: Option<Instant>) {
     }
 }
 
-async fn readable(watched: &Watched) {
+async fn readable(reports: &Watched) {
     // An error here means that the runtime is going away, and this task too.
-    let _ = watched.readable().await.map(|mut guard| guard.retain_ready());
+    let _ = reports.readable().await.map(|mut guard| guard.retain_ready());
 }
 
 /// When there is room for output that waits.

@@ -166,9 +166,9 @@ impl<I: Readable, B> Reading<I, B> {
         !self.to_ring.is_empty()
     }
 
-    /// The bells to ring as soon as the lock is free, for an empty list.
-    pub fn take_rings(&mut self, empty: Vec<Arc<B>>) -> Vec<Arc<B>> {
-        std::mem::replace(&mut self.to_ring, empty)
+    /// The bells to ring as soon as the lock is free.
+    pub fn take_rings(&mut self) -> Vec<Arc<B>> {
+        std::mem::take(&mut self.to_ring)
     }
 
     /// Whether no thread sleeps.
@@ -400,7 +400,7 @@ mod model {
         fn state<T>(&self, change: impl FnOnce(&mut State) -> T) -> T {
             let mut state = self.state.lock().unwrap();
             let result = change(&mut state);
-            let rings = state.reading.take_rings(Vec::new());
+            let rings = state.reading.take_rings();
             drop(state);
             rings.iter().for_each(|bell| bell.ring());
             result

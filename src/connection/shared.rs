@@ -23,7 +23,6 @@ use crate::events::{Body, Closed, Event, Limits, Outcome, Queue, Request, Text};
 use crate::message::{Frame, Kind, Outgoing, Parsed, Protocol};
 use crate::options::Options;
 use crate::session::{CallId, Session};
-use crate::spare::{self, Shelf};
 use crate::sys::park::{Bell, Parker};
 use crate::trace::Trace;
 use crate::transport::stdio;
@@ -102,20 +101,12 @@ pub(super) struct State {
 /// `Some` until it is dropped.
 pub(super) struct Locked<'a>(Option<MutexGuard<'a, State>>);
 
-thread_local! {
-    /// Lists of whom to wake, empty.
-    static RINGS: Shelf<Vec<Arc<Parker>>> = const { Shelf::new() };
-}
-
 impl Locked<'_> {
     #[inline(never)]
     fn ring(&mut self) {
-        let empty = spare::take(&RINGS).unwrap_or_default();
-        let mut parkers = self.reading.take_rings(empty);
+        let parkers = self.reading.take_rings();
         self.0 = None;
         Parker::ring_all(&parkers);
-        parkers.clear();
-        spare::put(&RINGS, parkers);
     }
 }
 

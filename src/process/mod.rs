@@ -23,6 +23,7 @@ use crate::error::Error;
 use crate::sys::Fd;
 
 pub use launch::launch;
+pub use reaper::Adopted;
 pub use server::Server;
 
 /// What to launch.

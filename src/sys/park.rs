@@ -93,26 +93,21 @@ impl Parker {
                 _ => {}
             }
         }
-        let rooms = BEDROOMS.iter().zip(woken).filter(|(_, bits)| *bits != 0);
-        rooms.for_each(|(room, bits)| room.wake(bits));
+        for (room, bits) in BEDROOMS.iter().zip(woken) {
+            room.wake(bits);
+        }
     }
 
     /// Sleep until it rings, or `deadline` passes. That may be for nothing: who
     /// wakes up must look again.
     pub fn sleep(&self, deadline: Option<Instant>) -> Woken<0> {
+        let room = &BEDROOMS[self.bunk.room];
+        // Before it says that it sleeps: who sees that rings, which the kernel sees.
+        let rings = room.rings.load(Ordering::SeqCst);
         if !self.falls_asleep(IN_FUTEX) {
             return Woken::Ready([]);
         }
-        let room = &BEDROOMS[self.bunk.room];
-        let mut woken = Woken::Ready([]);
-        while woken == Woken::Ready([]) {
-            // In this order: who rings says so first, and changes the rings after that.
-            let rings = room.rings.load(Ordering::SeqCst);
-            if self.state.load(Ordering::SeqCst) == RUNG {
-                break;
-            }
-            woken = room.wait(rings, self.bunk.bit, deadline);
-        }
+        let woken = room.wait(rings, self.bunk.bit, deadline);
         self.state.store(AWAKE, Ordering::SeqCst);
         woken
     }
@@ -174,7 +169,7 @@ struct Bedroom {
     rings: AtomicU32,
 }
 
-const ROOMS: usize = 16;
+const ROOMS: usize = 8;
 
 static BEDROOMS: [Bedroom; ROOMS] = [const { Bedroom { rings: AtomicU32::new(0) } }; ROOMS];
 
@@ -203,7 +198,11 @@ impl Bedroom {
     }
 
     /// Wake who sleeps in these bunks.
+    #[inline(never)]
     fn wake(&self, bits: u32) {
+        if bits == 0 {
+            return;
+        }
         self.rings.fetch_add(1, Ordering::SeqCst);
         // SAFETY: the kernel takes the address as a name, and reads nothing there.
         unsafe {
@@ -223,8 +222,9 @@ const NEVER: Duration = Duration::from_secs(i32::MAX as u64);
 /// ends early.
 fn monotonic(at: Instant) -> Duration {
     let left = at.saturating_duration_since(Instant::now());
-    let now = clock_gettime(ClockId::CLOCK_MONOTONIC).expect("every Linux has it");
-    Duration::from(now).saturating_add(left)
+    // Every Linux has this clock.
+    clock_gettime(ClockId::CLOCK_MONOTONIC)
+        .map_or(NEVER, |now| Duration::from(now).saturating_add(left))
 }
 
 thread_local!(static OWN: OnceCell<Arc<Parker>> = const { OnceCell::new() });
@@ -243,6 +243,8 @@ pub fn parker() -> io::Result<Arc<Parker>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::iter::zip;
+    use std::sync::atomic::AtomicBool;
     use std::{slice, thread};
 
     /// Two threads wake each other in turns, each time for one more turn, while
@@ -277,6 +279,35 @@ mod tests {
             assert_eq!(parker.sleep(soon()), Woken::Timeout);
             assert_eq!(parker.sleep_beside([None], soon()).unwrap(), Woken::Timeout);
         }
+    }
+
+    /// Who has the same bunk may be woken for nothing, but never instead.
+    #[test]
+    fn a_bunk_may_be_shared() {
+        let bunk = || Bunk { room: 0, bit: 1 };
+        let parkers = [(); 3].map(|()| Arc::new(Parker { bunk: bunk(), ..Parker::new().unwrap() }));
+        let is_called = [const { AtomicBool::new(false) }; 3];
+        thread::scope(|scope| {
+            let sleepers: Vec<_> = zip(&parkers, &is_called)
+                .map(|(parker, is_called)| {
+                    scope.spawn(|| {
+                        while !is_called.load(Ordering::SeqCst) {
+                            parker.sleep(None);
+                        }
+                    })
+                })
+                .collect();
+            let mut last_first: Vec<_> = zip(zip(&parkers, &is_called), sleepers).collect();
+            last_first.reverse();
+            for ((parker, is_called), sleeper) in last_first {
+                while parker.state.load(Ordering::SeqCst) != IN_FUTEX {
+                    thread::yield_now();
+                }
+                is_called.store(true, Ordering::SeqCst);
+                Parker::ring_all(slice::from_ref(parker));
+                sleeper.join().unwrap();
+            }
+        });
     }
 
     #[test]
