@@ -380,7 +380,7 @@ impl Shared {
         let mut may_sleep = is_first && lead.read_first() == Filled::Nothing;
         let mut is_asleep = false;
         let mut is_late = false;
-        let mut has_read = false;
+        let mut has_waited = false;
         loop {
             let step = self.update(|state| {
                 if std::mem::take(&mut is_asleep) {
@@ -401,11 +401,12 @@ impl Shared {
                     lead.try_take(state);
                 }
                 let wants_to_read = lead.leads() && !may_sleep;
-                // Most waits end with the first read, and never ask the clock.
-                if wants_to_read && !std::mem::replace(&mut has_read, true) {
-                    return Step::Read;
-                }
-                is_late = until.is_some_and(|until| until <= Instant::now());
+                // Most waits end with the first read or sleep, and never ask the clock.
+                let is_first = !std::mem::replace(&mut has_waited, true);
+                is_late = match sleeper.eagerness {
+                    Eagerness::Glance => !(is_first && wants_to_read),
+                    _ => !is_first && until.is_some_and(|until| until <= Instant::now()),
+                };
                 if is_late {
                     return Step::Again;
                 }
