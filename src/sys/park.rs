@@ -281,6 +281,29 @@ mod tests {
         }
     }
 
+    /// In more than one room, and whether they sleep or are about to.
+    #[test]
+    fn a_ring_for_all_wakes_each() {
+        const THREADS: usize = 40;
+        let parkers = [(); THREADS].map(|()| Arc::new(Parker::new().unwrap()));
+        let turn = AtomicU32::new(0);
+        thread::scope(|scope| {
+            for parker in &parkers {
+                scope.spawn(|| {
+                    for next in 1..=20 {
+                        while turn.load(Ordering::SeqCst) < next {
+                            parker.sleep(None);
+                        }
+                    }
+                });
+            }
+            for _ in 1..=20 {
+                turn.fetch_add(1, Ordering::SeqCst);
+                Parker::ring_all(&parkers);
+            }
+        });
+    }
+
     /// Who has the same bunk may be woken for nothing, but never instead.
     #[test]
     fn a_bunk_may_be_shared() {
