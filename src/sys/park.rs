@@ -85,16 +85,22 @@ impl Parker {
     /// without a change of threads in between: of 64 threads that call, each
     /// gave way to the one that it had just woken.
     pub fn ring_all(parkers: &[Arc<Self>]) {
-        let mut woken = [0; ROOMS];
+        let mut bits = [0; ROOMS];
+        let mut rooms = 0u64;
         for parker in parkers {
             match parker.state.swap(RUNG, Ordering::SeqCst) {
-                IN_FUTEX => woken[parker.bunk.room] |= parker.bunk.bit,
+                IN_FUTEX => {
+                    bits[parker.bunk.room] |= parker.bunk.bit;
+                    rooms |= 1 << parker.bunk.room;
+                }
                 IN_POLL => parker.bell.ring(),
                 _ => {}
             }
         }
-        for (room, bits) in BEDROOMS.iter().zip(woken) {
-            room.wake(bits);
+        while rooms != 0 {
+            let room = rooms.trailing_zeros() as usize;
+            rooms &= rooms - 1;
+            BEDROOMS[room].wake(bits[room]);
         }
     }
 
@@ -148,7 +154,7 @@ impl Parker {
 #[derive(Debug)]
 struct Bunk {
     room: usize,
-    /// One of the room's. When there are very many threads some have the same, and
+    /// One of the room's. Of more than 2,048 threads some have the same one, and
     /// wake up for nothing now and then.
     bit: u32,
 }
@@ -169,7 +175,7 @@ struct Bedroom {
     rings: AtomicU32,
 }
 
-const ROOMS: usize = 8;
+const ROOMS: usize = 64;
 
 static BEDROOMS: [Bedroom; ROOMS] = [const { Bedroom { rings: AtomicU32::new(0) } }; ROOMS];
 
@@ -200,9 +206,6 @@ impl Bedroom {
     /// Wake who sleeps in these bunks.
     #[inline(never)]
     fn wake(&self, bits: u32) {
-        if bits == 0 {
-            return;
-        }
         self.rings.fetch_add(1, Ordering::SeqCst);
         // SAFETY: the kernel takes the address as a name, and reads nothing there.
         unsafe {
