@@ -1,7 +1,7 @@
 //! Requests, notifications and their answers, as a C host sees them.
 
 mod harness;
-use harness::{misbehave, scenario};
+use harness::{Mark, c_program, misbehave, scenario, scenario_of};
 
 #[track_caller]
 fn run(name: &str, steps: &[&str]) {
@@ -133,4 +133,22 @@ fn notifications_are_sent_as_given() {
 fn corked_output_waits_for_a_flush() {
     let asks = r#"echo '{"id":1,"method":"a"}'; echo '{"id":2,"method":"b"}'; exec sleep 300"#;
     scenario("calls", "corked_output_waits_for_a_flush", &["sh", "-c", asks].map(str::to_owned));
+}
+
+#[test]
+fn a_wait_of_nothing_does_not_sleep() {
+    let program = c_program("calls").never_under_valgrind();
+    scenario_of(program, "a_wait_of_nothing_does_not_sleep", &misbehave(&["recv", "recv"]));
+}
+
+#[test]
+fn who_runs_late_has_what_came_in_time() {
+    let folder = std::env::temp_dir().join(Mark::new().value());
+    std::fs::create_dir(&folder).expect("a temporary folder");
+    let program = c_program("calls").never_under_valgrind().env("FOLDER", &folder);
+    let answers = r#"read x; until [ -e "$FOLDER/go" ]; do sleep 0.01; done
+        echo '{"jsonrpc":"2.0","id":1,"result":7}'; : >"$FOLDER/done"; exec cat >/dev/null"#;
+    let server = ["sh", "-c", answers].map(str::to_owned);
+    scenario_of(program, "who_runs_late_has_what_came_in_time", &server);
+    std::fs::remove_dir_all(&folder).expect("ours");
 }

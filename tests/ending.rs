@@ -134,10 +134,22 @@ fn what_was_sent_before_the_close_arrives() {
 
 #[test]
 fn a_guard_that_a_debugger_holds_is_reaped_in_the_end() {
-    let program = c_program("ending").never_under_valgrind();
-    let out = scenario_of(program, "a_held_guard_is_reaped", &misbehave(&["echo-loop"]));
+    run_with_debugger("a_held_guard_is_reaped", &misbehave(&["echo-loop"]));
+}
+
+#[test]
+fn a_helper_that_is_slow_to_die_is_told_in_time() {
+    let helper = "sleep 300 >/dev/null 2>&1 &
+        echo \"{\\\"jsonrpc\\\":\\\"2.0\\\",\\\"method\\\":\\\"helper\\\",\\\"params\\\":[$!]}\"
+        cat >/dev/null";
+    run_with_debugger("a_held_helper_is_told", &["sh", "-c", helper].map(str::to_owned));
+}
+
+#[track_caller]
+fn run_with_debugger(name: &str, server: &[String]) {
+    let out = scenario_of(c_program("ending").never_under_valgrind(), name, server);
     if out.stdout.contains("no debugger") {
-        eprintln!("SKIPPED a guard under a debugger: ptrace(2) is not permitted here");
+        eprintln!("SKIPPED {name}: ptrace(2) is not permitted here");
     }
 }
 

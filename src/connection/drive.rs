@@ -39,8 +39,8 @@ pub(super) struct Driver {
     /// Readable when the guard has something to say; after its last word, when it has
     /// ended, if it is `adopted`.
     reports: Watched,
-    /// A guard that has said its last word, and whose zombie is this process's: nobody
-    /// hears of the end before it is reaped, unless it takes too long.
+    /// A guard that has said its last word and is about to end, and whose zombie is this
+    /// process's. Who drops it reaps it, unless somebody traces it: then a later end does.
     adopted: Option<Adopted>,
     stderr: Option<Lines>,
     /// Set while output waits for room in stdin.
@@ -185,8 +185,13 @@ impl Driver {
     /// that it can come to its end.
     async fn tear_down(&mut self, end: &End) -> Teardown {
         let patience = self.begin_teardown(end);
-        while self.is_guard_awaited() && Instant::now() < patience {
+        while matches!(self.guard, Guard::Watching) && Instant::now() < patience {
             self.let_go_of_stdin();
+            self.step(Some(patience)).await;
+        }
+        // The result is there, so this does not wait for all that is allowed.
+        let patience = patience.min(Instant::now() + MARGIN);
+        while self.adopted.is_some() && Instant::now() < patience {
             self.step(Some(patience)).await;
         }
         match self.guard {
@@ -343,7 +348,7 @@ impl Driver {
     async fn next(&mut self, until: Option<Instant>) -> Happening {
         let deadline = self.shared.state().next_deadline();
         let until = until.into_iter().chain(deadline).min();
-        let is_guard_awaited = self.is_guard_awaited();
+        let is_guard_awaited = matches!(self.guard, Guard::Watching) || self.adopted.is_some();
         let Self { shared, reports, stdin, stderr, is_started, .. } = self;
         tokio::select! {
             () = shared.driver.notified() => Happening::Kicked,
@@ -352,10 +357,6 @@ impl Driver {
             () = has_room(stdin) => Happening::Room,
             () = errors(stderr), if *is_started => Happening::Errors,
         }
-    }
-
-    fn is_guard_awaited(&self) -> bool {
-        matches!(self.guard, Guard::Watching) || self.adopted.is_some()
     }
 
     fn is_ending(&self) -> bool {
@@ -446,9 +447,16 @@ impl Driver {
     fn see_guard_off(&mut self, teardown: Teardown) {
         self.guard = Guard::Gone(teardown);
         let Some(guard) = self.server.take_guard() else { return };
-        if let Ok(ended) = sys::watch(guard.descriptor(), Interest::READABLE) {
-            self.reports = ended;
-            self.adopted = Some(guard);
+        if teardown.left > 0 {
+            // It may go on killing what is slow to die.
+            return;
+        }
+        match sys::watch(guard.descriptor(), Interest::READABLE) {
+            Ok(ended) => {
+                self.reports = ended;
+                self.adopted = Some(guard);
+            }
+            Err(_) => guard.wait(),
         }
     }
 

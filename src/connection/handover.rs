@@ -161,6 +161,11 @@ impl<I: Readable, B> Reading<I, B> {
         }
     }
 
+    /// Ring these, too.
+    pub fn ring_too(&mut self, bells: &mut Vec<Arc<B>>) {
+        self.to_ring.append(bells);
+    }
+
     /// Whether somebody is to be woken.
     pub fn has_rings(&self) -> bool {
         !self.to_ring.is_empty()

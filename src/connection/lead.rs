@@ -376,11 +376,12 @@ impl Shared {
         sleeper: Sleeper<'_>,
         mut look: impl FnMut(&mut State, bool) -> Look<T>,
     ) -> Result<T> {
-        let is_first = sleeper.eagerness == Eagerness::Spin;
-        let mut may_sleep = is_first && lead.read_first() == Filled::Nothing;
+        let is_soon = sleeper.eagerness == Eagerness::Spin;
+        let mut may_sleep = is_soon && lead.read_first() == Filled::Nothing;
         let mut is_asleep = false;
         let mut is_late = false;
-        let mut has_waited = false;
+        let mut has_looked = false;
+        let mut has_read = false;
         loop {
             let step = self.update(|state| {
                 if std::mem::take(&mut is_asleep) {
@@ -401,10 +402,14 @@ impl Shared {
                     lead.try_take(state);
                 }
                 let wants_to_read = lead.leads() && !may_sleep;
-                // Most waits end with the first read or sleep, and never ask the clock.
-                let is_first = !std::mem::replace(&mut has_waited, true);
+                // Whoever runs late after it was woken has what came in time.
+                if wants_to_read && !std::mem::replace(&mut has_read, true) {
+                    return Step::Read;
+                }
+                // Most waits end with the first sleep, which keeps the time by itself.
+                let is_first = !std::mem::replace(&mut has_looked, true);
                 is_late = match sleeper.eagerness {
-                    Eagerness::Glance => !(is_first && wants_to_read),
+                    Eagerness::Glance => true,
                     _ => !is_first && until.is_some_and(|until| until <= Instant::now()),
                 };
                 if is_late {
@@ -423,6 +428,7 @@ impl Shared {
                 Step::Again => {}
                 Step::Sleep { until } => {
                     may_sleep = false;
+                    has_read = false;
                     self.sleep(&lead, &mut upload, sleeper, until).inspect_err(|_| {
                         self.update(|state| {
                             state.wakes_up(sleeper);

@@ -752,8 +752,7 @@ impl State {
     }
 
     fn ring_watchers(&mut self) {
-        Parker::ring_all(&self.watchers);
-        self.watchers.clear();
+        self.reading.ring_too(&mut self.watchers);
     }
 }
 

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use crate::sys::{self, Fd, pidfd};
 
-/// Guards that were still running when their `Server` was dropped.
+/// Guards that nobody waits for any more, and that could not be reaped yet.
 static UNREAPED: Mutex<Vec<Arc<Fd>>> = Mutex::new(Vec::new());
 
 /// How long a guard takes to end after its last word, unless somebody traces

@@ -82,8 +82,8 @@ impl Server {
         channel::send(&self.control, &[wire::KILL]);
     }
 
-    /// After the last report: the guard that is about to end, if its zombie
-    /// will be this process's. Otherwise dropping the server waits for it.
+    /// After the last report: the guard, if its zombie will be this process's.
+    /// Dropping the server waits a moment for one that was not taken.
     pub fn take_guard(&mut self) -> Option<Adopted> {
         self.guard.take()
     }

@@ -229,6 +229,7 @@ pub fn with_signals_blocked<T>(work: impl FnOnce() -> T) -> T {
 
 /// The deadline that is `limit` from now; `None` when there is none.
 pub fn deadline(limit: Option<Duration>) -> Option<Instant> {
+    let limit = limit?;
     // A limit beyond what the clock can count is no limit.
-    Instant::now().checked_add(limit?)
+    Instant::now().checked_add(limit)
 }

@@ -81,9 +81,9 @@ impl Parker {
 
     /// Wake these threads, or let their next sleep end at once. Never blocks.
     ///
-    /// With one system call for up to 32 threads that began one after the other, and so
-    /// without a change of threads in between: of 64 threads that call, each
-    /// gave way to the one that it had just woken.
+    /// With one system call for those that share a word, as threads do that began one
+    /// after the other, and so without a change of threads in between: whoever woke 64
+    /// one by one gave way to each of them.
     pub fn ring_all(parkers: &[Arc<Self>]) {
         let mut bits = [0; ROOMS];
         let mut rooms = 0u64;
@@ -177,13 +177,17 @@ struct Bedroom {
 
 const ROOMS: usize = 64;
 
+// `Parker::ring_all` has a bit for each.
+const _: () = assert!(ROOMS <= u64::BITS as usize);
+
 static BEDROOMS: [Bedroom; ROOMS] = [const { Bedroom { rings: AtomicU32::new(0) } }; ROOMS];
 
 impl Bedroom {
     /// Sleep in the bunk `bit` until it is woken, `deadline` passes, or a signal
     /// handler runs; not at all when it has rung more often than `rings` times.
     fn wait(&self, rings: u32, bit: u32, deadline: Option<Instant>) -> Woken<0> {
-        let until = TimeSpec::from(deadline.map_or(NEVER, monotonic).min(NEVER));
+        let Some(until) = deadline.map_or(Some(NEVER), monotonic) else { return Woken::Timeout };
+        let until = TimeSpec::from(until.min(NEVER));
         // SAFETY: the kernel reads the word and the time, which live here. It
         // does not look at the second address.
         let woken = unsafe {
@@ -222,12 +226,12 @@ impl Bedroom {
 const NEVER: Duration = Duration::from_secs(i32::MAX as u64);
 
 /// `at` by the clock that FUTEX_WAIT_BITSET takes it by; not before it, so that no wait
-/// ends early.
-fn monotonic(at: Instant) -> Duration {
-    let left = at.saturating_duration_since(Instant::now());
+/// ends early. `None`: it has passed, for which the kernel would sleep a while, too.
+fn monotonic(at: Instant) -> Option<Duration> {
+    let left = at.checked_duration_since(Instant::now()).filter(|left| !left.is_zero())?;
     // Every Linux has this clock.
-    clock_gettime(ClockId::CLOCK_MONOTONIC)
-        .map_or(NEVER, |now| Duration::from(now).saturating_add(left))
+    let now = clock_gettime(ClockId::CLOCK_MONOTONIC).map_or(NEVER, Duration::from);
+    Some(now.saturating_add(left))
 }
 
 thread_local!(static OWN: OnceCell<Arc<Parker>> = const { OnceCell::new() });
@@ -250,13 +254,18 @@ mod tests {
     use std::sync::atomic::AtomicBool;
     use std::{slice, thread};
 
+    /// One in a room that other tests are not given.
+    fn parker_in(room: usize, bit: u32) -> Arc<Parker> {
+        Arc::new(Parker { bunk: Bunk { room, bit }, ..Parker::new().unwrap() })
+    }
+
     /// Two threads wake each other in turns, each time for one more turn, while
     /// they sleep in either way: no ring is lost, and none is heard for ever.
     #[test]
     fn no_ring_is_lost() {
         const TURNS: u32 = 20_000;
         let turn = AtomicU32::new(0);
-        let parkers = [(); 2].map(|()| Arc::new(Parker::new().unwrap()));
+        let parkers = [(); 2].map(|()| parker_in(ROOMS - 1, 1));
         let play = |me: u32| {
             let [own, other] = [me, 1 - me].map(|who| &parkers[who as usize]);
             while turn.load(Ordering::SeqCst) < TURNS {
@@ -310,8 +319,7 @@ mod tests {
     /// Who has the same bunk may be woken for nothing, but never instead.
     #[test]
     fn a_bunk_may_be_shared() {
-        let bunk = || Bunk { room: 0, bit: 1 };
-        let parkers = [(); 3].map(|()| Arc::new(Parker { bunk: bunk(), ..Parker::new().unwrap() }));
+        let parkers = [(); 3].map(|()| parker_in(ROOMS - 2, 1));
         let is_called = [const { AtomicBool::new(false) }; 3];
         thread::scope(|scope| {
             let sleepers: Vec<_> = zip(&parkers, &is_called)

@@ -3,6 +3,9 @@
 
 #include <fcntl.h>
 #include <sys/ioctl.h>
+#include <sys/resource.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
 
 #define PAYLOAD "{\"x\":1.0,\"y\":12345678901234567890,\"z\":\"\\u00e9\"}"
 
@@ -469,6 +472,75 @@ static void corked_output_waits_for_a_flush(char **server) {
   leash_free(c);
 }
 
+/* ---- what a limit means */
+
+static int leader;
+
+static void *lead(void *connection) {
+  leash_event *e = NULL;
+  __atomic_store_n(&leader, (int)syscall(SYS_gettid), __ATOMIC_SEQ_CST);
+  CHECK_FAILS(leash_poll((leash_conn *)connection, -1, &e), LEASH_E_INTERRUPTED);
+  return NULL;
+}
+
+/* Another thread reads meanwhile. */
+static void a_wait_of_nothing_does_not_sleep(char **server) {
+  leash_conn *c = start(server, NULL);
+  SKIP(c, LEASH_EVENT_OPEN);
+  int64_t id = submit(c, "x", NULL, 0);
+  pthread_t t = thread(lead, c);
+  EVENTUALLY(__atomic_load_n(&leader, __ATOMIC_SEQ_CST) && sleeps(leader));
+  struct rusage before, after;
+  CHECK_INT(getrusage(RUSAGE_THREAD, &before), 0);
+  leash_event *e = NULL;
+  for (int i = 0; i < 1000; i++) CHECK_INT(leash_wait(c, id, 0, &e), 0);
+  CHECK_INT(getrusage(RUSAGE_THREAD, &after), 0);
+  CHECK(after.ru_nvcsw - before.ru_nvcsw < 100);
+  CHECK_INT(leash_wake(c), 0);
+  join(t);
+  leash_free(c);
+}
+
+/* Stop `host` as soon as it sleeps, let the server answer, and let the host go on when it is
+ * `until`. */
+static void delay(pid_t host, const char *go, const char *done, int64_t until) {
+  char path[64], state = 0;
+  snprintf(path, sizeof path, "/proc/%d/stat", (int)host);
+  while (state != 'S') {
+    FILE *f = fopen(path, "r");
+    if (!f || fscanf(f, "%*d (%*[^)]) %c", &state) != 1) _exit(1);
+    fclose(f);
+    poll(NULL, 0, 1);
+  }
+  kill(host, SIGSTOP);
+  close(open(go, O_WRONLY | O_CREAT | O_CLOEXEC, 0600));
+  while (access(done, F_OK) != 0 && now() < until + LONG) poll(NULL, 0, 1);
+  while (now() < until) poll(NULL, 0, 1);
+  kill(host, SIGCONT);
+  _exit(0);
+}
+
+/* Server: answers once there is $FOLDER/go, and makes $FOLDER/done. */
+static void who_runs_late_has_what_came_in_time(char **server) {
+  const int64_t limit = 3000;
+  char go[4096], done[4096];
+  snprintf(go, sizeof go, "%s/go", getenv("FOLDER"));
+  snprintf(done, sizeof done, "%s/done", getenv("FOLDER"));
+  leash_conn *c = start(server, NULL);
+  SKIP(c, LEASH_EVENT_OPEN);
+  int64_t until = now() + limit + 200;
+  pid_t host = getpid(), child = fork();
+  CHECK(child >= 0);
+  if (child == 0) delay(host, go, done, until);
+  leash_event *e = NULL;
+  CHECK_INT(leash_call(c, "x", NULL, 0, limit, &e), 0);
+  CHECK(now() >= until);
+  CHECK_TEXT(json(e), "7");
+  leash_event_free(e);
+  CHECK_INT(waitpid(child, NULL, 0), child);
+  leash_free(c);
+}
+
 static const struct scenario all[] = {
   SCENARIO(open_is_first_and_closed_is_last),
   SCENARIO(calls_before_open_are_held),
@@ -491,5 +563,7 @@ static const struct scenario all[] = {
   SCENARIO(deadlines_tell_the_peer),
   SCENARIO(notifications_are_sent_as_given),
   SCENARIO(corked_output_waits_for_a_flush),
+  SCENARIO(a_wait_of_nothing_does_not_sleep),
+  SCENARIO(who_runs_late_has_what_came_in_time),
 };
 MAIN(all)

@@ -276,7 +276,7 @@ int main(int argc, char **argv) {
     int some = reap();
     int64_t seen = now();
     if (!some || only_companions()) {
-      /* A guard that has just ended is the host's zombie until that reaps it. */
+      /* A guard that has just ended is a zombie until the host reaps it. */
       clean = visit(count_survivor) == 0 && visit(count_zombie) == 0;
       ended = seen;
     }

@@ -332,13 +332,12 @@ static void hold_at_its_end(pid_t pid, int ready, int let_go, int ms) {
   _exit(0);
 }
 
-/* Close a connection whose guard is held for `ms`: in time, and with the guard reaped if it could
- * be. At last a later connection reaps it. */
+/* Close a connection whose guard is held for `ms`: soon, whatever the graces, and with the guard
+ * reaped if it could be. At last a later connection reaps it. */
 static void close_with_a_held_guard(char **server, int ms) {
   int ready[2], let_go[2], status;
   char byte;
-  leash_opts *opts = with(LEASH_OPT_KILL_AFTER, ms == -1 ? 100 : LONG);
-  CHECK_INT(leash_opts_set_int(opts, LEASH_OPT_EXIT_AFTER, 100), 0);
+  leash_opts *opts = with(LEASH_OPT_EXIT_AFTER, LONG);
   leash_conn *c = start(server, opts);
   leash_opts_free(opts);
   SKIP(c, LEASH_EVENT_OPEN);
@@ -352,7 +351,9 @@ static void close_with_a_held_guard(char **server, int ms) {
     hold_at_its_end(guard, ready[1], let_go[0], ms);
   }
   CHECK_INT(read(ready[0], &byte, 1), 1);
+  int64_t began = now();
   CHECK_INT(leash_close(c, LONG), 0);
+  CHECK(now() - began < LONG / 2);
   leash_event_free(closed(c));
   leash_free(c);
   if (byte == 'n') printf("no debugger\n");
@@ -364,6 +365,37 @@ static void close_with_a_held_guard(char **server, int ms) {
   CHECK_INT(waitpid(debugger, &status, 0), debugger);
   for (int i = 0; i < 2; i++) close(ready[i]);
   close(let_go[0]);
+}
+
+/* A helper of the server is slow to die: what is known is told, and not kept back until the
+ * guard, which goes on, has ended. Server: tells the helper's pid. */
+static void a_held_helper_is_told(char **server) {
+  int ready[2], let_go[2];
+  char byte;
+  CHECK_INT(prctl(PR_SET_CHILD_SUBREAPER, 1), 0);
+  leash_opts *opts = with(LEASH_OPT_EXIT_AFTER, LONG);
+  CHECK_INT(leash_opts_set_int(opts, LEASH_OPT_KILL_AFTER, 100), 0);
+  leash_conn *c = start(server, opts);
+  leash_opts_free(opts);
+  SKIP(c, LEASH_EVENT_OPEN);
+  leash_event *e = NEXT(c, LEASH_EVENT_NOTIFY);
+  pid_t helper = (pid_t)atoi(json(e) + 1);
+  leash_event_free(e);
+  CHECK(pipe(ready) == 0 && pipe(let_go) == 0);
+  pid_t debugger = fork();
+  CHECK(debugger >= 0);
+  if (debugger == 0) {
+    close(let_go[1]);
+    hold_at_its_end(helper, ready[1], let_go[0], -1);
+  }
+  CHECK_INT(read(ready[0], &byte, 1), 1);
+  int64_t began = now();
+  CHECK_INT(leash_close(c, LONG), byte == 'y' ? LEASH_E_LEFT : 0);
+  CHECK(now() - began < LONG / 2);
+  if (byte == 'n') printf("no debugger\n");
+  leash_free(c);
+  close(let_go[1]);
+  CHECK_INT(waitpid(debugger, NULL, 0), debugger);
 }
 
 static void a_held_guard_is_reaped(char **server) {
@@ -419,6 +451,7 @@ static const struct scenario all[] = {
   SCENARIO(free_alone_is_enough),
   SCENARIO(what_was_sent_arrives),
   SCENARIO(a_held_guard_is_reaped),
+  SCENARIO(a_held_helper_is_told),
   SCENARIO(a_thousand_connections_leave_nothing),
 };
 MAIN(all)
