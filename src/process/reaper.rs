@@ -2,7 +2,7 @@
 //! exactly that one, and never by waiting for anything else.
 
 use std::os::fd::AsFd;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::sys::{self, Fd, pidfd};
@@ -38,15 +38,16 @@ impl Adopted {
 
 impl Drop for Adopted {
     fn drop(&mut self) {
-        let mut unreaped = UNREAPED.lock().unwrap_or_else(PoisonError::into_inner);
-        unreaped.push(self.descriptor());
-        drop(unreaped);
+        unreaped().push(self.descriptor());
         collect();
     }
 }
 
 /// Reap what has ended since.
 pub fn collect() {
-    let mut unreaped = UNREAPED.lock().unwrap_or_else(PoisonError::into_inner);
-    unreaped.retain(|guard| !pidfd::reap(guard));
+    unreaped().retain(|guard| !pidfd::reap(guard));
+}
+
+fn unreaped() -> MutexGuard<'static, Vec<Arc<Fd>>> {
+    UNREAPED.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -208,7 +208,6 @@ impl Bedroom {
     }
 
     /// Wake who sleeps in these bunks.
-    #[inline(never)]
     fn wake(&self, bits: u32) {
         self.rings.fetch_add(1, Ordering::SeqCst);
         // SAFETY: the kernel takes the address as a name, and reads nothing there.

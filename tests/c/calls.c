@@ -504,14 +504,7 @@ static void a_wait_of_nothing_does_not_sleep(char **server) {
 /* Stop `host` as soon as it sleeps, let the server answer, and let the host go on when it is
  * `until`. */
 static void delay(pid_t host, const char *go, const char *done, int64_t until) {
-  char path[64], state = 0;
-  snprintf(path, sizeof path, "/proc/%d/stat", (int)host);
-  while (state != 'S') {
-    FILE *f = fopen(path, "r");
-    if (!f || fscanf(f, "%*d (%*[^)]) %c", &state) != 1) _exit(1);
-    fclose(f);
-    poll(NULL, 0, 1);
-  }
+  while (!sleeps(host) && now() < until) poll(NULL, 0, 1);
   kill(host, SIGSTOP);
   close(open(go, O_WRONLY | O_CREAT | O_CLOEXEC, 0600));
   while (access(done, F_OK) != 0 && now() < until + LONG) poll(NULL, 0, 1);

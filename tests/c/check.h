@@ -109,10 +109,10 @@ static inline const char *str(const leash_event *e, int field) {
 static inline const char *json(const leash_event *e) { return str(e, LEASH_STR_JSON); }
 static inline const char *text(const leash_event *e) { return str(e, LEASH_STR_TEXT); }
 
-/* Whether the thread with that id sleeps. */
+/* Whether the thread with that id, of whatever process, sleeps. */
 static inline int sleeps(int tid) {
   char path[64], state = 0;
-  snprintf(path, sizeof path, "/proc/self/task/%d/stat", tid);
+  snprintf(path, sizeof path, "/proc/%d/stat", tid);
   FILE *f = fopen(path, "r");
   if (!f) return 0;
   if (fscanf(f, "%*d (%*[^)]) %c", &state) != 1) state = 0;

@@ -319,8 +319,13 @@ static int is_zombie(pid_t pid) {
   return waitid(P_PID, (id_t)pid, &info, WEXITED | WNOHANG | WNOWAIT) == 0 && info.si_pid == pid;
 }
 
-/* A debugger of `pid`, which holds it where it ends until `let_go` ends, and for `ms` at most.
- * Says on `ready` whether it may be one. */
+/* A process that holds another one where it ends, as a debugger can. */
+struct holder {
+  pid_t pid;
+  int let_go; /* holds it until this is closed */
+  int may;    /* whether ptrace(2) is permitted */
+};
+
 static void hold_at_its_end(pid_t pid, int ready, int let_go, int ms) {
   char byte = ptrace(PTRACE_SEIZE, pid, NULL, PTRACE_O_TRACEEXIT) == 0 ? 'y' : 'n';
   int status;
@@ -332,46 +337,60 @@ static void hold_at_its_end(pid_t pid, int ready, int let_go, int ms) {
   _exit(0);
 }
 
-/* Close a connection whose guard is held for `ms`: soon, whatever the graces, and with the guard
- * reaped if it could be. At last a later connection reaps it. */
-static void close_with_a_held_guard(char **server, int ms) {
-  int ready[2], let_go[2], status;
+/* Hold `pid`, for `ms` at most; -1 is until let_go. */
+static struct holder hold(pid_t pid, int ms) {
+  int ready[2], let_go[2];
   char byte;
+  CHECK(pipe(ready) == 0 && pipe(let_go) == 0);
+  pid_t holder = fork();
+  CHECK(holder >= 0);
+  if (holder == 0) {
+    close(let_go[1]);
+    hold_at_its_end(pid, ready[1], let_go[0], ms);
+  }
+  CHECK_INT(read(ready[0], &byte, 1), 1);
+  if (byte == 'n') printf("no debugger\n");
+  close(ready[0]), close(ready[1]), close(let_go[0]);
+  struct holder held = {holder, let_go[1], byte == 'y'};
+  return held;
+}
+
+static void let_go(struct holder holder) { close(holder.let_go); }
+
+static void end(struct holder holder) { CHECK_INT(waitpid(holder.pid, NULL, 0), holder.pid); }
+
+/* Close, and give the code. Soon, whatever the graces. */
+static int closes_soon(leash_conn *c) {
+  int64_t began = now();
+  int code = leash_close(c, LONG);
+  CHECK(now() - began < LONG / 2);
+  return code;
+}
+
+/* Close a connection whose guard is held for `ms`: it is reaped if it could be, and at last a later
+ * connection reaps it. */
+static void close_with_a_held_guard(char **server, int ms) {
   leash_opts *opts = with(LEASH_OPT_EXIT_AFTER, LONG);
   leash_conn *c = start(server, opts);
   leash_opts_free(opts);
   SKIP(c, LEASH_EVENT_OPEN);
   pid_t guard = parent_of(leash_conn_int(c, LEASH_INT_PID));
   CHECK(is_child(guard));
-  CHECK(pipe(ready) == 0 && pipe(let_go) == 0);
-  pid_t debugger = fork();
-  CHECK(debugger >= 0);
-  if (debugger == 0) {
-    close(let_go[1]);
-    hold_at_its_end(guard, ready[1], let_go[0], ms);
-  }
-  CHECK_INT(read(ready[0], &byte, 1), 1);
-  int64_t began = now();
-  CHECK_INT(leash_close(c, LONG), 0);
-  CHECK(now() - began < LONG / 2);
+  struct holder holder = hold(guard, ms);
+  CHECK_INT(closes_soon(c), 0);
   leash_event_free(closed(c));
   leash_free(c);
-  if (byte == 'n') printf("no debugger\n");
-  CHECK_INT(is_child(guard), byte == 'y' && ms == -1);
-  close(let_go[1]);
+  CHECK_INT(is_child(guard), holder.may && ms == -1);
+  let_go(holder);
   EVENTUALLY(!is_child(guard) || is_zombie(guard));
   leash_free(start(server, NULL));
   CHECK(!is_child(guard));
-  CHECK_INT(waitpid(debugger, &status, 0), debugger);
-  for (int i = 0; i < 2; i++) close(ready[i]);
-  close(let_go[0]);
+  end(holder);
 }
 
 /* A helper of the server is slow to die: what is known is told, and not kept back until the
  * guard, which goes on, has ended. Server: tells the helper's pid. */
 static void a_held_helper_is_told(char **server) {
-  int ready[2], let_go[2];
-  char byte;
   CHECK_INT(prctl(PR_SET_CHILD_SUBREAPER, 1), 0);
   leash_opts *opts = with(LEASH_OPT_EXIT_AFTER, LONG);
   CHECK_INT(leash_opts_set_int(opts, LEASH_OPT_KILL_AFTER, 100), 0);
@@ -379,23 +398,12 @@ static void a_held_helper_is_told(char **server) {
   leash_opts_free(opts);
   SKIP(c, LEASH_EVENT_OPEN);
   leash_event *e = NEXT(c, LEASH_EVENT_NOTIFY);
-  pid_t helper = (pid_t)atoi(json(e) + 1);
+  struct holder holder = hold((pid_t)atoi(json(e) + 1), -1);
   leash_event_free(e);
-  CHECK(pipe(ready) == 0 && pipe(let_go) == 0);
-  pid_t debugger = fork();
-  CHECK(debugger >= 0);
-  if (debugger == 0) {
-    close(let_go[1]);
-    hold_at_its_end(helper, ready[1], let_go[0], -1);
-  }
-  CHECK_INT(read(ready[0], &byte, 1), 1);
-  int64_t began = now();
-  CHECK_INT(leash_close(c, LONG), byte == 'y' ? LEASH_E_LEFT : 0);
-  CHECK(now() - began < LONG / 2);
-  if (byte == 'n') printf("no debugger\n");
+  CHECK_INT(closes_soon(c), holder.may ? LEASH_E_LEFT : 0);
   leash_free(c);
-  close(let_go[1]);
-  CHECK_INT(waitpid(debugger, NULL, 0), debugger);
+  let_go(holder);
+  end(holder);
 }
 
 static void a_held_guard_is_reaped(char **server) {
