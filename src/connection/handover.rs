@@ -181,6 +181,11 @@ impl<I: Readable, B> Reading<I, B> {
         self.asleep.is_empty()
     }
 
+    /// How many threads were woken and have not run since.
+    pub fn waking(&self) -> usize {
+        self.asleep.iter().filter(|sleeping| sleeping.is_woken).count()
+    }
+
     /// A thread goes to sleep. In the same moment it has seen that there is
     /// nothing for it, and that it cannot take the lead.
     pub fn goes_to_sleep(&mut self, bell: &Arc<B>) {
@@ -223,7 +228,7 @@ impl<I: Readable, B> Reading<I, B> {
             return false;
         }
         if let Some(last) = self.asleep.len().checked_sub(1) {
-            if !self.asleep.iter().any(|sleeping| sleeping.is_woken) {
+            if self.waking() == 0 {
                 self.wake_at(last);
             }
         } else if self.is_exported {

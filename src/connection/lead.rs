@@ -7,7 +7,6 @@
 
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -197,44 +196,6 @@ enum Step<T> {
 /// long before it sleeps: a fast server costs no wake-up then.
 const SPIN: Duration = Duration::from_micros(50);
 
-/// Whether that pays. It does not where the server is slow, or where giving way
-/// does not let it run: a session of its own can be a group of its own to the
-/// scheduler (sched(7), "The autogroup feature").
-#[derive(Debug, Default)]
-pub(super) struct Spin {
-    /// How many calls not to try it.
-    left: AtomicU32,
-    /// How many it was after the last try, if that was in vain.
-    pause: AtomicU32,
-}
-
-impl Spin {
-    /// After many tries in vain. A single one may be chance.
-    const PAUSE_MAX: u32 = 64;
-
-    /// Whether to try this time.
-    fn is_worth_it(&self) -> bool {
-        let left = self.left.load(Ordering::Relaxed);
-        if left > 0 {
-            self.left.store(left - 1, Ordering::Relaxed);
-        }
-        left == 0
-    }
-
-    fn was_in_vain(&self) {
-        let pause = self.pause.load(Ordering::Relaxed);
-        let pause = (2 * pause).clamp(1, Self::PAUSE_MAX);
-        self.pause.store(pause, Ordering::Relaxed);
-        self.left.store(pause, Ordering::Relaxed);
-    }
-
-    fn has_paid(&self) {
-        if self.pause.load(Ordering::Relaxed) > 0 {
-            self.pause.store(0, Ordering::Relaxed);
-        }
-    }
-}
-
 /// The right to read, or none, in the hands of one thread.
 pub(super) struct Lead<'a> {
     shared: &'a Shared,
@@ -311,21 +272,20 @@ impl<'a> Lead<'a> {
         if self.is_alone && self.shared.spin.is_worth_it() {
             return self.read_soon();
         }
-        // The answer can hardly be there, but what others left behind can.
-        let holds_some = self.input.as_ref().is_some_and(|input| input.held() > 0);
-        if holds_some { self.read() } else { Filled::Nothing }
+        self.read()
     }
 
-    /// The same, after giving the server time to write.
+    /// The same, again and again for a while. Mostly it is there the first time, where
+    /// the server shares the core: what wakes up goes before who has just written.
     fn read_soon(&mut self) -> Filled {
         let mut until = None;
         loop {
-            thread::yield_now();
             let filled = self.read();
             if filled != Filled::Nothing {
                 self.shared.spin.has_paid();
                 return filled;
             }
+            thread::yield_now();
             let now = Instant::now();
             if now >= *until.get_or_insert(now + SPIN) {
                 self.shared.spin.was_in_vain();
@@ -575,24 +535,4 @@ pub(super) fn interrupted() -> Error {
 
 pub(super) fn no_sleep(e: &std::io::Error) -> Error {
     Error::os(Code::NoMemory, "cannot get a descriptor to wait on", e)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::Spin;
-
-    #[test]
-    fn a_slow_server_is_rarely_waited_for_awake_and_a_fast_one_at_once() {
-        let spin = Spin::default();
-        let calls_between = || (0..).take_while(|_| !spin.is_worth_it()).count();
-        assert_eq!(calls_between(), 0);
-        for pauses in [1, 2, 4, 8, 16, 32, 64, 64] {
-            spin.was_in_vain();
-            assert_eq!(calls_between(), pauses);
-        }
-        spin.has_paid();
-        assert_eq!(calls_between(), 0);
-        spin.was_in_vain();
-        assert_eq!(calls_between(), 1);
-    }
 }

@@ -9,7 +9,9 @@ mod lead;
 mod outbox;
 #[cfg(feature = "websocket")]
 mod remote;
+mod send;
 mod shared;
+mod trial;
 mod upload;
 mod wait;
 
@@ -182,7 +184,12 @@ impl Connection {
             Answer::Awaited { lead, .. } => {
                 // Before the server can answer: the runtime need not wake up.
                 lead.try_take(&mut state);
-                Haste::Awaited
+                let others = state.reading.waking();
+                if others > 0 && self.shared.gather.is_worth_it() {
+                    Haste::Together { others }
+                } else {
+                    Haste::Awaited
+                }
             }
         };
         drop(state);

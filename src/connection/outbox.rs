@@ -23,6 +23,9 @@ pub struct Outbox {
     is_corked: bool,
     /// Whether the runtime waits for the end of a write.
     is_awaited: bool,
+    /// While a thread gives others time to add their messages, which it writes then:
+    /// how many they have added.
+    gathered: Option<usize>,
     /// Where the next message is made.
     buffer: Vec<u8>,
     trace: Trace,
@@ -34,6 +37,11 @@ pub enum Haste {
     Now,
     /// Now, too, and whoever sends it waits for the answer.
     Awaited,
+    /// The same, and with what others send in a moment: so many threads have their
+    /// answers, and most likely call again.
+    Together {
+        others: usize,
+    },
     /// With the next ones, where the host asked for that; otherwise now: most
     /// likely it is waited for in a moment.
     Alone,
@@ -81,6 +89,9 @@ const CORKED_MAX: usize = 64 * 1024;
 /// A larger buffer is not kept for the next message.
 const BUFFER_MAX: usize = 64 * 1024;
 
+/// A larger message does not wait for others: it would have to be copied.
+const GATHERED_MAX: usize = 4096;
+
 /// What the library sends by itself may go this far over the host's limit;
 /// then reading stops, so that the peer cannot make us owe it more.
 const RESERVE: usize = 1 << 20;
@@ -96,6 +107,7 @@ impl Outbox {
             cork,
             is_corked: false,
             is_awaited: false,
+            gathered: None,
             buffer: Vec::new(),
             trace,
         }
@@ -145,6 +157,10 @@ impl Outbox {
         haste: Haste,
     ) -> Result<Option<Writing<'a>>> {
         self.trace.sent(message);
+        if let Some(gathered) = &mut self.gathered {
+            *gathered += 1;
+            return self.sink.hold(message).map(|()| None);
+        }
         let may_wait = self.cork && matches!(haste, Haste::Alone | Haste::Corked);
         if !may_wait && !self.is_corked {
             if haste == Haste::Corked && self.sink.is_dear() {
@@ -155,6 +171,29 @@ impl Outbox {
         self.sink.hold(message)?;
         self.is_corked = may_wait && self.sink.unsent() < CORKED_MAX;
         Ok(self.resume())
+    }
+
+    /// Keep a message, and what others send from now on, for the caller to write in a
+    /// moment ([`Outbox::end_gathering`]). `false`: it is to be sent by itself.
+    pub fn begin_gathering(&mut self, message: &Outgoing<'_>) -> Result<bool> {
+        if self.sink.unsent() > 0 || message.length() > GATHERED_MAX {
+            return Ok(false);
+        }
+        self.sink.hold(message)?;
+        self.trace.sent(message);
+        self.gathered = Some(0);
+        Ok(true)
+    }
+
+    /// How many messages others have added.
+    pub fn gathered(&self) -> usize {
+        self.gathered.unwrap_or(0)
+    }
+
+    /// Begin to write what was gathered.
+    pub fn end_gathering(&mut self) -> Option<Writing<'static>> {
+        self.gathered = None;
+        self.resume()
     }
 
     /// Begin to send a message that stays with the caller, who writes it
@@ -172,12 +211,15 @@ impl Outbox {
     /// Begin to send what was corked.
     pub fn flush(&mut self) -> Result<Option<Writing<'static>>> {
         self.is_corked = false;
+        if self.gathered.is_some() {
+            return Ok(None);
+        }
         self.sink.flush()
     }
 
     /// Begin to write what is kept and not corked.
     pub fn resume(&mut self) -> Option<Writing<'static>> {
-        if self.is_corked { None } else { self.sink.resume() }
+        if self.is_corked || self.gathered.is_some() { None } else { self.sink.resume() }
     }
 
     /// Take back what was being written. Whether all of it went.
@@ -200,22 +242,27 @@ impl Outbox {
         }
     }
 
+    /// Whether somebody writes, or will in a moment.
+    fn is_writing(&self) -> bool {
+        self.gathered.is_some() || self.sink.is_writing()
+    }
+
     /// Whether some output waits for room, and not for a flush or for whoever
     /// is writing.
     pub fn is_waiting(&self) -> bool {
-        self.sink.unsent() > 0 && !self.is_corked && !self.sink.is_writing()
+        self.sink.unsent() > 0 && !self.is_corked && !self.is_writing()
     }
 
     /// Whether all has been written; if not, whoever writes shall tell the
     /// runtime when it is done.
     pub fn is_done(&mut self) -> bool {
-        self.is_awaited = self.sink.is_writing();
+        self.is_awaited = self.is_writing();
         self.sink.unsent() == 0
     }
 
     /// Whether the runtime has to see to what is left.
     pub fn is_runtimes(&mut self) -> bool {
-        let is_done = !self.sink.is_writing() && std::mem::take(&mut self.is_awaited);
+        let is_done = !self.is_writing() && std::mem::take(&mut self.is_awaited);
         is_done || self.is_waiting() || !self.sink.is_open()
     }
 
@@ -359,4 +406,51 @@ impl Sink {
 
 fn too_big(limit: &str, bytes: usize) -> Error {
     Error::new(Code::TooBig, format!("the message is over {limit} ({bytes} bytes)"))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Read as _;
+    use std::os::fd::OwnedFd;
+
+    use super::*;
+    use crate::message::Protocol;
+
+    fn outbox() -> (Outbox, io::PipeReader) {
+        let (server, stdin) = io::pipe().unwrap();
+        let sink = Sink::Pipe(stdio::Sink::new(Fd::from(OwnedFd::from(stdin))));
+        let options = Options { cork: true, ..Options::default() };
+        (Outbox::new(sink, &options, Trace::default()), server)
+    }
+
+    fn notification(method: &str) -> Outgoing<'static> {
+        Outgoing::notification(Vec::new(), Protocol::default(), method, None)
+    }
+
+    /// Whatever else is asked of the outbox meanwhile: nothing goes, and the runtime
+    /// hears of it only when it waits for that.
+    #[test]
+    fn what_others_send_goes_with_what_gathers_and_in_order() {
+        let (mut outbox, mut server) = outbox();
+        assert!(outbox.begin_gathering(&notification("first")).unwrap());
+        for (method, haste) in [("now", Haste::Now), ("corked", Haste::Corked)] {
+            let message = notification(method);
+            assert!(outbox.send(&message, &message.parts(), haste).unwrap().is_none());
+        }
+        assert!(outbox.lend(&notification("large")).unwrap().is_none());
+        assert!(!outbox.begin_gathering(&notification("other")).unwrap());
+        assert!(outbox.flush().unwrap().is_none() && outbox.resume().is_none());
+        assert!(!outbox.is_waiting() && !outbox.is_runtimes() && !outbox.is_done());
+        assert_eq!(outbox.gathered(), 2);
+
+        let mut writing = outbox.end_gathering().unwrap();
+        let written = writing.write();
+        assert!(outbox.wrote(writing, written).unwrap());
+        assert!(outbox.is_runtimes() && outbox.is_done());
+        drop(outbox);
+        let mut text = String::new();
+        server.read_to_string(&mut text).unwrap();
+        let at = ["first", "now", "corked"].map(|method| text.find(method).unwrap());
+        assert!(at.is_sorted() && text.lines().count() == 3, "{text}");
+    }
 }

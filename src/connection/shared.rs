@@ -15,9 +15,9 @@ use tokio::sync::Notify;
 
 use super::deadlines::Deadlines;
 use super::handover::{BellId, Reading};
-use super::lead::{Input, Spin};
-use super::outbox::{Haste, Outbox, Sink, Writing};
-use super::upload::Upload;
+use super::lead::Input;
+use super::outbox::{Outbox, Sink};
+use super::trial::Trial;
 use crate::error::{Code, Error, Result};
 use crate::events::{Body, Closed, Event, Limits, Outcome, Queue, Request, Text};
 use crate::message::{Frame, Kind, Outgoing, Parsed, Protocol};
@@ -26,10 +26,6 @@ use crate::session::{CallId, Session};
 use crate::sys::park::{Bell, Parker};
 use crate::trace::Trace;
 use crate::transport::stdio;
-
-/// A thread that sends writes so many portions of what others have added
-/// meanwhile. The rest is the runtime's: nobody may have to write for ever.
-const HELP_MAX: usize = 4;
 
 /// So much may wait for room at the end: what a server had written before it went.
 const PAST_LIMITS_MAX: usize = 1 << 20;
@@ -48,7 +44,9 @@ pub(super) struct Shared {
     /// Wakes the runtime's side: something changed that it must look at.
     pub driver: Notify,
     /// Whether a leader looks for its answer before it sleeps.
-    pub spin: Spin,
+    pub spin: Trial,
+    /// Whether a thread that sends waits for what others are about to send.
+    pub gather: Trial,
     /// Whether we owe the peer so much that it must read first.
     is_overdrawn: AtomicBool,
     /// Whether messages wait for a flush.
@@ -205,7 +203,8 @@ impl Shared {
             outbox: Mutex::new(outbox),
             state: Mutex::new(state),
             driver: Notify::new(),
-            spin: Spin::default(),
+            spin: Trial::default(),
+            gather: Trial::default(),
             is_overdrawn: AtomicBool::new(false),
             is_corked: AtomicBool::new(false),
             ready,
@@ -355,113 +354,6 @@ impl Shared {
     pub fn tell_cancel(&self, id: CallId) {
         if let Some(cancel) = Outgoing::cancel(self.protocol, id.get()) {
             self.send_own(cancel);
-        }
-    }
-
-    /// Send a message of the library's own. It counts against no limit; when
-    /// the connection is ending, it is as good as sent.
-    pub fn send_own(&self, message: Outgoing<'_>) {
-        let _ = self.send(self.outbox(), message, Haste::Now);
-    }
-
-    /// Send a message, and let go of the send lock. It is free, too, while the
-    /// kernel takes the message: what other threads send then is kept, and
-    /// written by this one.
-    ///
-    /// The rest of a large message that is awaited is the caller's to write.
-    pub fn send<'a>(
-        &'a self,
-        mut outbox: MutexGuard<'a, Outbox>,
-        message: Outgoing<'a>,
-        haste: Haste,
-    ) -> Result<Option<Box<Upload<'a>>>> {
-        if haste == Haste::Awaited
-            && message.length() >= stdio::LARGE
-            && let Some(rest) = outbox.lend(&message)?
-        {
-            drop(outbox);
-            return Ok(Some(Upload::begin(self, message, rest)));
-        }
-        let parts = message.parts();
-        let (mut outbox, sent) = match outbox.send(&message, &parts, haste) {
-            Ok(Some(writing)) => self.write(outbox, writing),
-            begun => (outbox, begun.map(|_| true)),
-        };
-        outbox.recycle(message);
-        self.release(outbox);
-        sent.map(|_| None)
-    }
-
-    /// Send what was corked, and let go of the send lock.
-    pub fn flush(&self, mut outbox: MutexGuard<'_, Outbox>) -> Result<()> {
-        let writing = outbox.flush()?;
-        self.go_on(outbox, writing)
-    }
-
-    /// Write what was begun, if anything was, and let go of the send lock.
-    pub fn go_on(
-        &self,
-        outbox: MutexGuard<'_, Outbox>,
-        writing: Option<Writing<'_>>,
-    ) -> Result<()> {
-        let (outbox, sent) = match writing {
-            Some(writing) => self.write(outbox, writing),
-            None => (outbox, Ok(true)),
-        };
-        self.release(outbox);
-        sent.map(drop)
-    }
-
-    /// Write some of what waits for room. Whether there was too little.
-    pub fn resume(&self) -> bool {
-        let mut outbox = self.outbox();
-        let mut went = Ok(true);
-        if let Some(writing) = outbox.resume() {
-            (outbox, went) = self.write(outbox, writing);
-        }
-        self.note(&outbox);
-        // A broken pipe is told by the outbox.
-        matches!(went, Ok(false))
-    }
-
-    /// Write what was begun, and then some of what else there is, without the
-    /// send lock. Gives it back, and whether there was room for all of that.
-    fn write<'a>(
-        &'a self,
-        mut outbox: MutexGuard<'a, Outbox>,
-        mut writing: Writing<'_>,
-    ) -> (MutexGuard<'a, Outbox>, Result<bool>) {
-        let mut helped = 0;
-        loop {
-            drop(outbox);
-            let written = writing.write();
-            outbox = self.outbox();
-            let is_all = match outbox.wrote(writing, written) {
-                Ok(is_all) => is_all,
-                Err(error) if helped == 0 => return (outbox, Err(error)),
-                // That others' messages fail is told by the connection's end.
-                Err(_) => false,
-            };
-            let more = if is_all && helped < HELP_MAX { outbox.resume() } else { None };
-            let Some(more) = more else { return (outbox, Ok(is_all)) };
-            writing = more;
-            helped += 1;
-        }
-    }
-
-    /// Let go of the send lock after sending. What did not fit is the
-    /// runtime's, and so is a broken pipe.
-    #[inline]
-    fn release(&self, mut outbox: MutexGuard<'_, Outbox>) {
-        let is_runtimes = outbox.is_runtimes();
-        let was_overdrawn = self.is_overdrawn();
-        self.note(&outbox);
-        drop(outbox);
-        if is_runtimes {
-            self.driver.notify_one();
-        }
-        if was_overdrawn && !self.is_overdrawn() {
-            self.update(|state| self.pass_on(state));
         }
     }
 

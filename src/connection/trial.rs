@@ -1,0 +1,61 @@
+//! What may pay or not.
+
+use std::sync::atomic::{AtomicU32, Ordering};
+
+/// Whether to try again what costs time and may be in vain, by how it went before.
+#[derive(Debug, Default)]
+pub(super) struct Trial {
+    /// How many chances not to take.
+    left: AtomicU32,
+    /// How many it was after the last try, if that was in vain.
+    pause: AtomicU32,
+}
+
+impl Trial {
+    /// After many tries in vain. A single one may be chance.
+    const PAUSE_MAX: u32 = 64;
+
+    /// Whether to try this time.
+    pub fn is_worth_it(&self) -> bool {
+        let left = self.left.load(Ordering::Relaxed);
+        if left > 0 {
+            self.left.store(left - 1, Ordering::Relaxed);
+        }
+        left == 0
+    }
+
+    pub fn was_in_vain(&self) {
+        let pause = self.pause.load(Ordering::Relaxed);
+        let pause = (2 * pause).clamp(1, Self::PAUSE_MAX);
+        self.pause.store(pause, Ordering::Relaxed);
+        self.left.store(pause, Ordering::Relaxed);
+    }
+
+    pub fn has_paid(&self) {
+        let pause = self.pause.load(Ordering::Relaxed);
+        if pause > 0 {
+            self.pause.store(pause / 2, Ordering::Relaxed);
+            self.left.store(pause / 2, Ordering::Relaxed);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Trial;
+
+    #[test]
+    fn what_is_mostly_in_vain_is_rarely_tried_and_what_pays_always() {
+        let trial = Trial::default();
+        let chances_between = || (0..).take_while(|_| !trial.is_worth_it()).count();
+        assert_eq!(chances_between(), 0);
+        for pauses in [1, 2, 4, 8, 16, 32, 64, 64] {
+            trial.was_in_vain();
+            assert_eq!(chances_between(), pauses);
+        }
+        trial.has_paid();
+        assert_eq!(chances_between(), 0);
+        trial.was_in_vain();
+        assert_eq!(chances_between(), 1);
+    }
+}
