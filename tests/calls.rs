@@ -141,14 +141,31 @@ fn a_wait_of_nothing_does_not_sleep() {
     scenario_of(program, "a_wait_of_nothing_does_not_sleep", &misbehave(&["recv", "recv"]));
 }
 
-#[test]
-fn who_runs_late_has_what_came_in_time() {
+/// Run a scenario whose server, `script`, tells by files in $FOLDER what it has done.
+fn run_with_folder(name: &str, script: &str) {
     let folder = std::env::temp_dir().join(Mark::new().value());
     std::fs::create_dir(&folder).expect("a temporary folder");
     let program = c_program("calls").never_under_valgrind().env("FOLDER", &folder);
-    let answers = r#"read x; until [ -e "$FOLDER/go" ]; do sleep 0.01; done
-        echo '{"jsonrpc":"2.0","id":1,"result":7}'; : >"$FOLDER/done"; exec cat >/dev/null"#;
-    let server = ["sh", "-c", answers].map(str::to_owned);
-    scenario_of(program, "who_runs_late_has_what_came_in_time", &server);
+    scenario_of(program, name, &["sh", "-c", script].map(str::to_owned));
     std::fs::remove_dir_all(&folder).expect("ours");
+}
+
+const ANSWERS_WHEN_TOLD: &str = r#"read x; until [ -e "$FOLDER/go" ]; do sleep 0.01; done
+    echo '{"jsonrpc":"2.0","id":1,"result":7}'; : >"$FOLDER/done"; exec cat >/dev/null"#;
+
+#[test]
+fn who_runs_late_has_what_came_in_time() {
+    run_with_folder("who_runs_late_has_what_came_in_time", ANSWERS_WHEN_TOLD);
+}
+
+#[test]
+fn who_runs_late_has_what_it_submitted() {
+    run_with_folder("who_runs_late_has_what_it_submitted", ANSWERS_WHEN_TOLD);
+}
+
+#[test]
+fn an_answer_in_time_counts_unread() {
+    let answers = r#"n=0; while read x; do n=$((n + 1))
+        echo "{\"jsonrpc\":\"2.0\",\"id\":$n,\"result\":7}"; : >"$FOLDER/$n"; done"#;
+    run_with_folder("an_answer_in_time_counts_unread", answers);
 }

@@ -2,7 +2,7 @@
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crate::session::CallId;
 
@@ -12,7 +12,16 @@ pub struct Deadlines {
     calls: BinaryHeap<Reverse<(Instant, CallId)>>,
     /// When whoever keeps them looks again, if not before.
     next_look: Option<Instant>,
+    /// Until when who looked late waits.
+    grace: Option<Instant>,
 }
+
+/// Who looks so late did not run when it should have, and others neither: an answer may
+/// have come in time, and not have been read.
+const LATE: Duration = Duration::from_millis(10);
+
+/// Then whoever reads has so much time to do so.
+const GRACE: Duration = Duration::from_millis(50);
 
 impl Deadlines {
     /// Add one. Whether whoever keeps them has to be told, to look in time.
@@ -25,10 +34,21 @@ impl Deadlines {
         !is_in_time
     }
 
-    /// When to look again: at the first one.
+    /// When to look again: at the first one, or when the time is over that is left to
+    /// whoever reads.
     pub fn next_look(&mut self) -> Option<Instant> {
-        self.next_look = self.first();
+        self.next_look = self.grace.or(self.first());
         self.next_look
+    }
+
+    /// Whether some have passed, and there was time to read what came before.
+    pub fn are_over(&mut self, now: Instant) -> bool {
+        let late = self.first().and_then(|at| now.checked_duration_since(at));
+        if late.is_some_and(|late| late > LATE) {
+            return *self.grace.get_or_insert(now + GRACE) <= now;
+        }
+        self.grace = None;
+        late.is_some()
     }
 
     fn first(&self) -> Option<Instant> {
@@ -37,7 +57,10 @@ impl Deadlines {
 
     /// Take one that has passed.
     pub fn take(&mut self, now: Instant) -> Option<CallId> {
-        self.first().filter(|at| *at <= now)?;
+        if self.first().is_none_or(|at| at > now) {
+            self.grace = None;
+            return None;
+        }
         self.calls.pop().map(|Reverse((_, call))| call)
     }
 
@@ -74,5 +97,28 @@ mod tests {
         assert_eq!(deadlines.take(after(7)), Some(call(4)));
         assert_eq!(deadlines.next_look(), None);
         assert!(deadlines.add(after(9), call(5)));
+    }
+
+    #[test]
+    fn who_looks_late_gives_others_time_to_read_once() {
+        let begin = Instant::now();
+        let call = CallId::new(1).unwrap();
+        let mut deadlines = Deadlines::default();
+        assert!(!deadlines.are_over(begin));
+        for late in [Duration::ZERO, LATE] {
+            deadlines.add(begin, call);
+            assert!(deadlines.are_over(begin + late));
+            assert_eq!(deadlines.take(begin + late), Some(call));
+        }
+        for _ in 0..2 {
+            let at = begin + Duration::from_secs(1);
+            deadlines.add(begin, call);
+            assert!(!deadlines.are_over(at) && !deadlines.are_over(at));
+            assert_eq!(deadlines.next_look(), Some(at + GRACE));
+            assert!(deadlines.are_over(at + GRACE) && deadlines.are_over(at + GRACE));
+            assert_eq!(deadlines.take(at + GRACE), Some(call));
+            assert_eq!(deadlines.take(at + GRACE), None);
+            assert_eq!(deadlines.next_look(), None);
+        }
     }
 }

@@ -276,6 +276,11 @@ impl<I: Readable, B> Reading<I, B> {
         self.is_runtimes_turn = true;
     }
 
+    /// It is the runtime's turn, unless somebody reads.
+    pub fn let_runtime_look(&mut self) {
+        self.is_runtimes_turn |= matches!(self.place, Place::Free(_));
+    }
+
     /// Take the right to read for the runtime, if it is its turn and it may.
     pub fn take_for_runtime(&mut self, may_lead: bool) -> Option<Box<I>> {
         if std::mem::take(&mut self.is_runtimes_turn) && may_lead { self.take() } else { None }

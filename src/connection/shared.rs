@@ -320,8 +320,20 @@ impl Shared {
         });
     }
 
-    /// End the calls whose deadline has passed, and tell the peer.
+    /// End the calls whose deadline has passed, and tell the peer. What came before that
+    /// is read first: nobody may have looked.
     pub fn expire(&self, now: Instant) {
+        let may_be_over = self.update(|state| {
+            let is_passed = state.deadlines.are_over(now);
+            if is_passed {
+                state.reading.let_runtime_look();
+            }
+            is_passed
+        });
+        if !may_be_over {
+            return;
+        }
+        self.read_for_runtime();
         let expired = self.update(|state| {
             let mut expired = Vec::new();
             while let Some(id) = state.deadlines.take(now) {

@@ -534,6 +534,59 @@ static void who_runs_late_has_what_came_in_time(char **server) {
   leash_free(c);
 }
 
+/* The same, while nobody waits, and while a poll does. */
+static void who_runs_late_has_what_it_submitted(char **server) {
+  const int64_t limit = 3000;
+  char go[4096], done[4096];
+  snprintf(go, sizeof go, "%s/go", getenv("FOLDER"));
+  snprintf(done, sizeof done, "%s/done", getenv("FOLDER"));
+  for (int polls = 0; polls < 2; polls++) {
+    leash_conn *c = start(server, NULL);
+    SKIP(c, LEASH_EVENT_OPEN);
+    int64_t until = now() + limit + 200;
+    CHECK_INT(leash_submit(c, "x", NULL, 0, limit, 0, NULL), 0);
+    pid_t host = getpid(), child = fork();
+    CHECK(child >= 0);
+    if (child == 0) delay(host, go, done, until);
+    if (!polls) CHECK_INT(waitpid(child, NULL, 0), child);
+    leash_event *e = next(c);
+    CHECK(now() >= until);
+    CHECK_INT(leash_event_kind(e), LEASH_EVENT_RESPONSE);
+    CHECK_TEXT(json(e), "7");
+    leash_event_free(e);
+    if (polls) CHECK_INT(waitpid(child, NULL, 0), child);
+    CHECK_INT(unlink(go) | unlink(done), 0);
+    leash_free(c);
+  }
+}
+
+/* Server: makes $FOLDER/N when it has answered call N. Nobody looks for the answer for as long
+ * as the call's limit: the thread that has just called may call again. */
+static void an_answer_in_time_counts_unread(char **server) {
+  const int64_t limit = 8;
+  char answered[4096];
+  leash_conn *c = start(server, NULL);
+  SKIP(c, LEASH_EVENT_OPEN);
+  for (int attempt = 1, counted = 0; counted < 3; attempt++) {
+    CHECK(attempt < 1000);
+    leash_event *e = NULL;
+    CHECK_INT(leash_call(c, "x", NULL, 0, LONG, &e), 0);
+    leash_event_free(e);
+    int64_t begun = now();
+    CHECK_INT(leash_submit(c, "x", NULL, 0, limit, 0, NULL), 0);
+    snprintf(answered, sizeof answered, "%s/%d", getenv("FOLDER"), 2 * attempt);
+    while (access(answered, F_OK) != 0) CHECK_INT(sched_yield(), 0);
+    int is_in_time = now() < begun + limit;
+    EVENTUALLY(leash_conn_int(c, LEASH_INT_QUEUED) == 1);
+    e = next(c);
+    CHECK_INT(leash_event_kind(e), LEASH_EVENT_RESPONSE);
+    if (is_in_time) CHECK_INT(num(e, LEASH_INT_STATUS), 0);
+    counted += is_in_time;
+    leash_event_free(e);
+  }
+  leash_free(c);
+}
+
 static const struct scenario all[] = {
   SCENARIO(open_is_first_and_closed_is_last),
   SCENARIO(calls_before_open_are_held),
@@ -558,5 +611,7 @@ static const struct scenario all[] = {
   SCENARIO(corked_output_waits_for_a_flush),
   SCENARIO(a_wait_of_nothing_does_not_sleep),
   SCENARIO(who_runs_late_has_what_came_in_time),
+  SCENARIO(who_runs_late_has_what_it_submitted),
+  SCENARIO(an_answer_in_time_counts_unread),
 };
 MAIN(all)
