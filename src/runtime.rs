@@ -4,11 +4,10 @@
 //! comes and goes with the host's calls: while a thread of the host reads a
 //! connection by itself, the runtime must not wake up for each message.
 
-use std::collections::HashMap;
 use std::io;
 use std::os::fd::AsRawFd;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::thread;
 use std::time::Duration;
@@ -19,6 +18,7 @@ use tokio::runtime::{Builder, Handle};
 use tokio::sync::Notify;
 
 use crate::error::{Code, Error, Result};
+use crate::numbered::Numbered;
 use crate::spare;
 use crate::sys::poller::Poller;
 use crate::sys::{self, Fd};
@@ -44,7 +44,7 @@ pub struct Runtime {
 
 struct Shared {
     poller: Poller,
-    sources: Mutex<HashMap<u64, Weak<dyn Source>>>,
+    sources: Mutex<Numbered<Weak<dyn Source>>>,
     /// Those that want the next tick.
     ticking: Mutex<Vec<Weak<dyn Source>>>,
     /// Rung when `ticking` gets its first one.
@@ -127,11 +127,11 @@ impl Runtime {
 
     /// Add a descriptor, without interest in it.
     pub fn register(&self, fd: Arc<Fd>, source: Weak<dyn Source>) -> io::Result<Registration> {
-        static NEXT: AtomicU64 = AtomicU64::new(0);
-        let token = NEXT.fetch_add(1, Ordering::Relaxed);
-        self.shared.poller.add(&fd, token)?;
-        lock(&self.shared.sources).insert(token, Weak::clone(&source));
-        Ok(Registration { shared: Arc::clone(&self.shared), fd, token, source, is_armed: false })
+        let shared = Arc::clone(&self.shared);
+        let token = lock(&shared.sources).push(Weak::clone(&source));
+        let registration = Registration { shared, fd, token, source, is_armed: false };
+        self.shared.poller.add(&registration.fd, token)?;
+        Ok(registration)
     }
 }
 
@@ -139,7 +139,7 @@ impl Runtime {
 pub struct Registration {
     shared: Arc<Shared>,
     fd: Arc<Fd>,
-    token: u64,
+    token: i64,
     source: Weak<dyn Source>,
     is_armed: bool,
 }
@@ -218,7 +218,7 @@ impl Source for Spare {
 impl Drop for Registration {
     fn drop(&mut self) {
         self.shared.poller.remove(&self.fd);
-        lock(&self.shared.sources).remove(&self.token);
+        lock(&self.shared.sources).take(self.token);
     }
 }
 
@@ -226,7 +226,7 @@ impl Drop for Registration {
 async fn listen(shared: Arc<Shared>, ready: sys::Watched) {
     while let Ok(mut guard) = ready.readable().await {
         let visit = |token| {
-            let source = lock(&shared.sources).get(&token).and_then(Weak::upgrade);
+            let source = lock(&shared.sources).get(token).and_then(Weak::upgrade);
             if let Some(source) = source {
                 call(&*source, |source| source.readable());
             }

@@ -4,7 +4,7 @@
 //! and times. Never a payload, argv, or the environment.
 
 use std::borrow::Cow;
-use std::collections::HashMap;
+use std::collections::VecDeque;
 use std::env;
 use std::fmt::Write as _;
 use std::io::IoSlice;
@@ -27,8 +27,8 @@ struct Log {
     /// What each line begins with, to tell connections apart.
     name: String,
     began: Instant,
-    /// When our calls were sent.
-    calls: Mutex<HashMap<i64, Instant>>,
+    /// When our calls were sent, in the order of their ids.
+    calls: Mutex<VecDeque<(i64, Instant)>>,
 }
 
 /// How much is shown of a name that the peer has chosen.
@@ -178,18 +178,25 @@ impl Log {
             None => write!(text, ", no id of ours"),
         };
         let _ = write!(text, ", {size} bytes");
-        if let Some(sent) = id.and_then(|id| self.calls().remove(&id)) {
+        if let Some(sent) = id.and_then(|id| self.take_call(id)) {
             let micros = sent.elapsed().as_micros();
             let _ = write!(text, ", after {}.{:03} ms", micros / 1000, micros % 1000);
         }
         text
     }
 
+    /// When the call `id` was sent.
+    fn take_call(&self, id: i64) -> Option<Instant> {
+        let mut calls = self.calls();
+        let at = calls.binary_search_by_key(&id, |(id, _)| *id).ok()?;
+        calls.remove(at).map(|(_, sent)| sent)
+    }
+
     fn noise(&self, size: usize) {
         self.line(&format!("<- noise, {size} bytes"));
     }
 
-    fn calls(&self) -> MutexGuard<'_, HashMap<i64, Instant>> {
+    fn calls(&self) -> MutexGuard<'_, VecDeque<(i64, Instant)>> {
         self.calls.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -227,10 +234,11 @@ fn peer_id(message: &[u8]) -> Option<String> {
 fn plain(name: &str) -> String {
     let mut plain = String::new();
     for c in name.chars().take(NAME_MAX) {
-        match c {
-            '\u{2028}' | '\u{2029}' => plain.extend(c.escape_default()),
-            c if c.is_control() => plain.extend(c.escape_default()),
-            c => plain.push(c),
+        // To some, these end a line, too.
+        if c.is_control() || matches!(c, '\u{2028}' | '\u{2029}') {
+            plain.extend(c.escape_default());
+        } else {
+            plain.push(c);
         }
     }
     if name.chars().nth(NAME_MAX).is_some() {

@@ -45,6 +45,8 @@ pub(super) struct Reading<I, B> {
     place: Place<I>,
     /// Threads that sleep; each of them can take the lead.
     asleep: Vec<Sleeping<B>>,
+    /// How many of them were woken, and have not run since.
+    waking: usize,
     /// Bells to ring once the lock is free: whoever wakes up wants it.
     to_ring: Vec<Arc<B>>,
     /// Whether the host looks at the descriptor instead of waiting. Then no
@@ -92,6 +94,7 @@ impl<I: Readable, B> Reading<I, B> {
         Self {
             place: Place::Taken,
             asleep: Vec::new(),
+            waking: 0,
             to_ring: Vec::new(),
             is_exported: false,
             is_draining: false,
@@ -158,6 +161,7 @@ impl<I: Readable, B> Reading<I, B> {
         let sleeping = &mut self.asleep[at];
         if !std::mem::replace(&mut sleeping.is_woken, true) {
             self.to_ring.push(Arc::clone(&sleeping.bell));
+            self.waking += 1;
         }
     }
 
@@ -183,7 +187,7 @@ impl<I: Readable, B> Reading<I, B> {
 
     /// How many threads were woken and have not run since.
     pub fn waking(&self) -> usize {
-        self.asleep.iter().filter(|sleeping| sleeping.is_woken).count()
+        self.waking
     }
 
     /// A thread goes to sleep. In the same moment it has seen that there is
@@ -195,7 +199,7 @@ impl<I: Readable, B> Reading<I, B> {
     /// It is awake.
     pub fn wakes_up(&mut self, bell: &Arc<B>) {
         if let Some(at) = self.place_of(BellId::of(bell)) {
-            self.asleep.swap_remove(at);
+            self.waking -= usize::from(self.asleep.swap_remove(at).is_woken);
         }
     }
 
@@ -228,7 +232,7 @@ impl<I: Readable, B> Reading<I, B> {
             return false;
         }
         if let Some(last) = self.asleep.len().checked_sub(1) {
-            if self.waking() == 0 {
+            if self.waking == 0 {
                 self.wake_at(last);
             }
         } else if self.is_exported {

@@ -23,12 +23,29 @@ pub struct Outbox {
     is_corked: bool,
     /// Whether the runtime waits for the end of a write.
     is_awaited: bool,
-    /// While a thread gives others time to add their messages, which it writes then:
+    /// While a thread gives others time to add messages to its own, and writes all then:
     /// how many they have added.
     gathered: Option<usize>,
     /// Where the next message is made.
     buffer: Vec<u8>,
     trace: Trace,
+}
+
+/// What becomes of a message.
+pub enum Begun<'a> {
+    /// It is kept, for others to write.
+    Kept,
+    /// It is to be written, and to be given back ([`Outbox::wrote`]).
+    Writing(Writing<'a>),
+    /// It is kept for a moment, in which `others` may add theirs, and then to be written
+    /// ([`Outbox::end_gathering`]).
+    Gathering { others: usize },
+}
+
+impl<'a> From<Option<Writing<'a>>> for Begun<'a> {
+    fn from(writing: Option<Writing<'a>>) -> Self {
+        writing.map_or(Self::Kept, Self::Writing)
+    }
 }
 
 /// When a message goes.
@@ -147,53 +164,42 @@ impl Outbox {
         Ok(())
     }
 
-    /// Begin to send a message, behind what was sent before it: what the caller
-    /// gets is to be written, and to be given back ([`Outbox::wrote`]). It is in
-    /// these `parts`.
+    /// Begin to send a message, behind what was sent before it. It is in these `parts`.
     pub fn send<'a>(
         &mut self,
         message: &Outgoing<'_>,
         parts: &'a [&'a [u8]; 3],
         haste: Haste,
-    ) -> Result<Option<Writing<'a>>> {
+    ) -> Result<Begun<'a>> {
         self.trace.sent(message);
-        if let Some(gathered) = &mut self.gathered {
-            *gathered += 1;
-            return self.sink.hold(message).map(|()| None);
+        if let Some(added) = &mut self.gathered {
+            *added += 1;
+            return self.sink.hold(message).map(|()| Begun::Kept);
+        }
+        if let Haste::Together { others } = haste
+            && self.sink.unsent() == 0
+            && message.length() <= GATHERED_MAX
+        {
+            self.sink.hold(message)?;
+            self.gathered = Some(0);
+            return Ok(Begun::Gathering { others });
         }
         let may_wait = self.cork && matches!(haste, Haste::Alone | Haste::Corked);
         if !may_wait && !self.is_corked {
             if haste == Haste::Corked && self.sink.is_dear() {
-                return self.sink.hold(message).map(|()| None);
+                return self.sink.hold(message).map(|()| Begun::Kept);
             }
-            return self.sink.send(message, parts);
+            return Ok(self.sink.send(message, parts)?.into());
         }
         self.sink.hold(message)?;
         self.is_corked = may_wait && self.sink.unsent() < CORKED_MAX;
-        Ok(self.resume())
+        Ok(self.resume().into())
     }
 
-    /// Keep a message, and what others send from now on, for the caller to write in a
-    /// moment ([`Outbox::end_gathering`]). `false`: it is to be sent by itself.
-    pub fn begin_gathering(&mut self, message: &Outgoing<'_>) -> Result<bool> {
-        if self.sink.unsent() > 0 || message.length() > GATHERED_MAX {
-            return Ok(false);
-        }
-        self.sink.hold(message)?;
-        self.trace.sent(message);
-        self.gathered = Some(0);
-        Ok(true)
-    }
-
-    /// How many messages others have added.
-    pub fn gathered(&self) -> usize {
-        self.gathered.unwrap_or(0)
-    }
-
-    /// Begin to write what was gathered.
-    pub fn end_gathering(&mut self) -> Option<Writing<'static>> {
-        self.gathered = None;
-        self.resume()
+    /// Begin to write what was gathered, and how many messages others have added to it.
+    pub fn end_gathering(&mut self) -> (usize, Option<Writing<'static>>) {
+        let added = self.gathered.take().unwrap_or(0);
+        (added, self.resume())
     }
 
     /// Begin to send a message that stays with the caller, who writes it
@@ -296,6 +302,8 @@ impl Sink {
         }
     }
 
+    // Not inlined: it is much, and in four places.
+    #[inline(never)]
     fn hold(&mut self, message: &Outgoing<'_>) -> Result<()> {
         match self {
             Self::Pipe(pipe) => pipe.hold(message.parts()),
@@ -432,25 +440,31 @@ mod tests {
     #[test]
     fn what_others_send_goes_with_what_gathers_and_in_order() {
         let (mut outbox, mut server) = outbox();
-        assert!(outbox.begin_gathering(&notification("first")).unwrap());
-        for (method, haste) in [("now", Haste::Now), ("corked", Haste::Corked)] {
+        let send = |outbox: &mut Outbox, method, haste| {
             let message = notification(method);
-            assert!(outbox.send(&message, &message.parts(), haste).unwrap().is_none());
-        }
+            outbox.send(&message, &message.parts(), haste).map(|begun| match begun {
+                Begun::Kept => "kept",
+                Begun::Writing(_) => "writing",
+                Begun::Gathering { .. } => "gathering",
+            })
+        };
+        let together = Haste::Together { others: 1 };
+        assert_eq!(send(&mut outbox, "first", together).unwrap(), "gathering");
+        assert_eq!(send(&mut outbox, "second", together).unwrap(), "kept");
+        assert_eq!(send(&mut outbox, "corked", Haste::Corked).unwrap(), "kept");
         assert!(outbox.lend(&notification("large")).unwrap().is_none());
-        assert!(!outbox.begin_gathering(&notification("other")).unwrap());
         assert!(outbox.flush().unwrap().is_none() && outbox.resume().is_none());
         assert!(!outbox.is_waiting() && !outbox.is_runtimes() && !outbox.is_done());
-        assert_eq!(outbox.gathered(), 2);
 
-        let mut writing = outbox.end_gathering().unwrap();
+        let (added, writing) = outbox.end_gathering();
+        let mut writing = writing.unwrap();
         let written = writing.write();
         assert!(outbox.wrote(writing, written).unwrap());
-        assert!(outbox.is_runtimes() && outbox.is_done());
+        assert!(added == 2 && outbox.is_runtimes() && outbox.is_done());
         drop(outbox);
         let mut text = String::new();
         server.read_to_string(&mut text).unwrap();
-        let at = ["first", "now", "corked"].map(|method| text.find(method).unwrap());
+        let at = ["first", "second", "corked"].map(|method| text.find(method).unwrap());
         assert!(at.is_sorted() && text.lines().count() == 3, "{text}");
     }
 }

@@ -5,7 +5,7 @@ use std::sync::MutexGuard;
 use std::thread;
 use std::time::Instant;
 
-use super::outbox::{Haste, Outbox, Writing};
+use super::outbox::{Begun, Haste, Outbox, Writing};
 use super::shared::Shared;
 use super::upload::Upload;
 use crate::error::Result;
@@ -18,7 +18,7 @@ const HELP_MAX: usize = 4;
 
 /// With each message that others add, a write and a wake-up of the server are saved.
 /// That is worth so many microseconds.
-const GATHER_EACH: u128 = 20;
+const GATHER_EACH: usize = 20;
 
 /// Of many threads that could have added one, so many are enough; of few, all.
 const GATHER_ENOUGH: usize = 8;
@@ -41,16 +41,6 @@ impl Shared {
         message: Outgoing<'a>,
         haste: Haste,
     ) -> Result<Option<Box<Upload<'a>>>> {
-        if let Haste::Together { others } = haste
-            && outbox.begin_gathering(&message)?
-        {
-            outbox.recycle(message);
-            let mut outbox = self.gather(outbox, others);
-            let writing = outbox.end_gathering();
-            // That it could not be sent is told by the connection's end.
-            let _ = self.go_on(outbox, writing);
-            return Ok(None);
-        }
         if matches!(haste, Haste::Awaited | Haste::Together { .. })
             && message.length() >= stdio::LARGE
             && let Some(rest) = outbox.lend(&message)?
@@ -60,35 +50,39 @@ impl Shared {
         }
         let parts = message.parts();
         let (mut outbox, sent) = match outbox.send(&message, &parts, haste) {
-            Ok(Some(writing)) => self.write(outbox, writing),
-            begun => (outbox, begun.map(|_| true)),
+            Ok(Begun::Writing(writing)) => self.write(outbox, writing),
+            Ok(Begun::Gathering { others }) => self.gather(outbox, others),
+            Ok(Begun::Kept) => (outbox, Ok(true)),
+            Err(error) => (outbox, Err(error)),
         };
         outbox.recycle(message);
         self.release(outbox);
         sent.map(|_| None)
     }
 
-    /// Let `others` run for a moment: they add what they send. On one core all of them
-    /// do, and the server has one write to read instead of many; where each has a core of its own
-    /// there is little to gain.
+    /// Let `others` run for a moment, who add what they send, and write all of it. On one
+    /// core each of them does, and the server has one write to read instead of many; where
+    /// each has a core of its own there is little to gain.
     fn gather<'a>(
         &'a self,
         outbox: MutexGuard<'a, Outbox>,
         others: usize,
-    ) -> MutexGuard<'a, Outbox> {
+    ) -> (MutexGuard<'a, Outbox>, Result<bool>) {
         drop(outbox);
         let begun = Instant::now();
         thread::yield_now();
-        let time = begun.elapsed();
-        let outbox = self.outbox();
-        let gathered = outbox.gathered();
-        let is_enough = gathered >= others.min(GATHER_ENOUGH);
-        if is_enough && time.as_micros() <= GATHER_EACH * gathered as u128 {
+        let micros = begun.elapsed().as_micros() as usize;
+        let mut outbox = self.outbox();
+        let (gathered, writing) = outbox.end_gathering();
+        if gathered >= others.min(GATHER_ENOUGH) && micros <= GATHER_EACH * gathered {
             self.gather.has_paid();
         } else {
             self.gather.was_in_vain();
         }
-        outbox
+        match writing {
+            Some(writing) => self.write(outbox, writing),
+            None => (outbox, Ok(true)),
+        }
     }
 
     /// Send what was corked, and let go of the send lock.

@@ -24,19 +24,23 @@ impl Trial {
         left == 0
     }
 
+    /// After a try: pause for twice as long as before.
     pub fn was_in_vain(&self) {
         let pause = self.pause.load(Ordering::Relaxed);
-        let pause = (2 * pause).clamp(1, Self::PAUSE_MAX);
-        self.pause.store(pause, Ordering::Relaxed);
-        self.left.store(pause, Ordering::Relaxed);
+        self.pause_for((2 * pause).clamp(1, Self::PAUSE_MAX));
     }
 
+    /// After a try: pause for half as long as before.
     pub fn has_paid(&self) {
         let pause = self.pause.load(Ordering::Relaxed);
         if pause > 0 {
-            self.pause.store(pause / 2, Ordering::Relaxed);
-            self.left.store(pause / 2, Ordering::Relaxed);
+            self.pause_for(pause / 2);
         }
+    }
+
+    fn pause_for(&self, chances: u32) {
+        self.pause.store(chances, Ordering::Relaxed);
+        self.left.store(chances, Ordering::Relaxed);
     }
 }
 
@@ -53,8 +57,10 @@ mod tests {
             trial.was_in_vain();
             assert_eq!(chances_between(), pauses);
         }
-        trial.has_paid();
-        assert_eq!(chances_between(), 0);
+        for pauses in [32, 16, 8, 4, 2, 1, 0, 0] {
+            trial.has_paid();
+            assert_eq!(chances_between(), pauses);
+        }
         trial.was_in_vain();
         assert_eq!(chances_between(), 1);
     }

@@ -105,10 +105,14 @@ mod tests {
         let child = sleeper.arg("300").env("LEASH_ID", &name).stdin(Stdio::null()).spawn();
         let mut child = child.unwrap();
         let mut sweep = Sweep::new(CString::new(format!("LEASH_ID={name}")).unwrap());
+        let patience = Instant::now() + Duration::from_secs(20);
+        // In the middle of its exec it has no environment.
+        while !sweep.is_marked(child.id()) {
+            assert!(Instant::now() < patience);
+        }
         assert_eq!(sweep.step(None), None);
         assert_eq!((sweep.so_far().killed, sweep.so_far().left), (1, 1));
         child.wait().unwrap();
-        let patience = Instant::now() + Duration::from_secs(20);
         let end = loop {
             assert!(Instant::now() < patience);
             if let Some(end) = sweep.step(None) {

@@ -32,17 +32,17 @@ impl Poller {
     }
 
     /// Add `fd` without interest. It must be removed before it is closed.
-    pub fn add(&self, fd: &Fd, token: u64) -> io::Result<()> {
+    pub fn add(&self, fd: &Fd, token: i64) -> io::Result<()> {
         self.control(libc::EPOLL_CTL_ADD, fd, ONCE, token)
     }
 
     /// Report `token` once, when `fd` is readable.
-    pub fn arm(&self, fd: &Fd, token: u64) -> io::Result<()> {
+    pub fn arm(&self, fd: &Fd, token: i64) -> io::Result<()> {
         self.control(libc::EPOLL_CTL_MOD, fd, libc::EPOLLIN as u32 | ONCE, token)
     }
 
     /// Do not report `token`. The end of a stream may come through all the same.
-    pub fn disarm(&self, fd: &Fd, token: u64) -> io::Result<()> {
+    pub fn disarm(&self, fd: &Fd, token: i64) -> io::Result<()> {
         self.control(libc::EPOLL_CTL_MOD, fd, ONCE, token)
     }
 
@@ -52,22 +52,22 @@ impl Poller {
         let _ = self.control(libc::EPOLL_CTL_DEL, fd, 0, 0);
     }
 
-    fn control(&self, what: libc::c_int, fd: &Fd, events: u32, token: u64) -> io::Result<()> {
-        let mut event = libc::epoll_event { events, u64: token };
+    fn control(&self, what: libc::c_int, fd: &Fd, events: u32, token: i64) -> io::Result<()> {
+        let mut event = libc::epoll_event { events, u64: token.cast_unsigned() };
         // SAFETY: both descriptors are open, and the event is read only.
         check(unsafe { libc::epoll_ctl(self.0.as_raw_fd(), what, fd.as_raw_fd(), &mut event) })
     }
 
     /// Give the tokens of what is ready now to `visit`, some at a time. Whether
     /// there may be more.
-    pub fn take_ready(&self, mut visit: impl FnMut(u64)) -> bool {
+    pub fn take_ready(&self, mut visit: impl FnMut(i64)) -> bool {
         let mut events = [libc::epoll_event { events: 0, u64: 0 }; 64];
         // SAFETY: the kernel writes at most as many events as there are.
         let found = unsafe {
             libc::epoll_pwait(self.0.as_raw_fd(), events.as_mut_ptr(), 64, 0, ptr::null())
         };
         let found = usize::try_from(found).unwrap_or(0);
-        events[..found].iter().for_each(|event| visit(event.u64));
+        events[..found].iter().for_each(|event| visit(event.u64.cast_signed()));
         found > 0
     }
 }
