@@ -93,7 +93,12 @@ fn environment(options: &Options) -> Vec<CString> {
 }
 
 fn line((name, value): (OsString, OsString)) -> Vec<u8> {
-    [name.into_vec(), value.into_vec()].join(&b'=')
+    let (mut line, value) = (name.into_vec(), value.into_vec());
+    // One more for the NUL.
+    line.reserve_exact(value.len() + 2);
+    line.push(b'=');
+    line.extend(value);
+    line
 }
 
 /// Whether a line of an environment sets the variable `name`.

@@ -203,7 +203,8 @@ impl Shared {
             outbox: Mutex::new(outbox),
             state: Mutex::new(state),
             driver: Notify::new(),
-            spin: Trial::default(),
+            // The first call most likely meets a server that is still starting.
+            spin: Trial::after(1),
             gather: Trial::default(),
             is_overdrawn: AtomicBool::new(false),
             is_corked: AtomicBool::new(false),

@@ -12,6 +12,11 @@ pub(super) struct Trial {
 }
 
 impl Trial {
+    /// One that begins after so many chances.
+    pub fn after(chances: u32) -> Self {
+        Self { left: AtomicU32::new(chances), pause: AtomicU32::new(0) }
+    }
+
     /// After many tries in vain. A single one may be chance.
     const PAUSE_MAX: u32 = 64;
 
@@ -47,6 +52,13 @@ impl Trial {
 #[cfg(test)]
 mod tests {
     use super::Trial;
+
+    #[test]
+    fn the_first_try_may_have_to_wait() {
+        let trial = Trial::after(2);
+        let tries = [(); 4].map(|()| trial.is_worth_it());
+        assert_eq!(tries, [false, false, true, true]);
+    }
 
     #[test]
     fn what_is_mostly_in_vain_is_rarely_tried_and_what_pays_always() {

@@ -39,8 +39,6 @@ enum Wish {
 /// All that the guard knows.
 struct Guard {
     tree: &'static mut Tree,
-    /// Whether /proc can be used.
-    proc: bool,
     /// The host's pidfd, or -1.
     host: i32,
     /// The control socket, or -1 when the host has closed it.
@@ -102,10 +100,9 @@ impl Guard {
         };
         let (server, errors) = server::fork(&program)?;
         release();
-        let proc = tree.begin(sys::getpid());
+        tree.begin(sys::getpid());
         Ok(Self {
             tree,
-            proc,
             host,
             control: wire::CONTROL,
             signals,
@@ -294,11 +291,7 @@ fn release() {
 }
 
 fn readable(fd: i32) -> bool {
-    let mut set = [PollFd {
-        fd,
-        events: 1,
-        ready: 0,
-    }];
+    let mut set = [PollFd { fd, events: 1, ready: 0 }];
     sys::poll(&mut set, Some(0));
     set[0].ready != 0
 }

@@ -192,11 +192,7 @@ impl Guard {
             if now - begin > limit {
                 return Outcome::Dying;
             }
-            nap = if self.pause(nap) {
-                MILLISECOND
-            } else {
-                NAP.min(2 * nap)
-            };
+            nap = if self.pause(nap) { MILLISECOND } else { NAP.min(2 * nap) };
         }
     }
 
@@ -214,7 +210,7 @@ impl Guard {
 
     /// Stop the whole tree, so that nobody can fork any more.
     fn freeze(&mut self, until: i64) {
-        while self.proc {
+        while self.tree.has_proc() {
             self.tree.walk();
             let mut running = false;
             for member in self.tree.members() {
@@ -249,11 +245,7 @@ impl Guard {
 
     /// Sleep until a child has ended, or for `nanos`. Whether one has.
     fn pause(&mut self, nanos: i64) -> bool {
-        let mut set = [sys::PollFd {
-            fd: self.signals,
-            events: 1,
-            ready: 0,
-        }];
+        let mut set = [sys::PollFd { fd: self.signals, events: 1, ready: 0 }];
         sys::poll(&mut set, Some(nanos));
         let mut drained = [0u8; 128];
         set[0].ready != 0 && sys::read(self.signals, &mut drained).is_ok()

@@ -28,6 +28,8 @@ pub struct Member {
 /// How /proc can be used.
 #[derive(Clone, Copy, PartialEq)]
 enum Proc {
+    /// Nobody has looked: at the beginning there are better things to do.
+    Unknown,
     /// Not at all: it is not mounted, or shows another PID namespace.
     Useless,
     /// Each thread has a list of its children.
@@ -58,7 +60,7 @@ impl Tree {
     pub const fn new() -> Self {
         Self {
             me: 0,
-            proc: Proc::Useless,
+            proc: Proc::Unknown,
             count: 0,
             everybody: 0,
             next: 0,
@@ -69,21 +71,33 @@ impl Tree {
         }
     }
 
-    /// The guard is `me`. Whether /proc can be used: it is mounted, and shows
-    /// our own PID namespace.
-    pub fn begin(&mut self, me: i32) -> bool {
+    /// The guard is `me`.
+    pub fn begin(&mut self, me: i32) {
         self.me = me;
         self.next = me;
-        let mut name = [0u8; 16];
-        if sys::read_link(c"/proc/self", &mut name).is_ok_and(|own| parse(own) == me) {
-            // The guard has one thread.
-            self.proc = if self.add_thread(me, me) {
-                Proc::Children
-            } else {
-                Proc::Parents
-            };
+    }
+
+    /// Whether /proc could be used for the last walk.
+    pub fn has_proc(&self) -> bool {
+        !matches!(self.proc, Proc::Unknown | Proc::Useless)
+    }
+
+    /// Find out whether /proc is mounted and shows our own PID namespace.
+    fn look_for_proc(&mut self) {
+        if self.proc != Proc::Unknown {
+            return;
         }
-        self.proc != Proc::Useless
+        let mut name = [0u8; 16];
+        let has_proc =
+            sys::read_link(c"/proc/self", &mut name).is_ok_and(|own| parse(own) == self.me);
+        self.proc = if !has_proc {
+            Proc::Useless
+        } else if self.add_thread(self.me, self.me) {
+            // The guard has one thread.
+            Proc::Children
+        } else {
+            Proc::Parents
+        };
     }
 
     pub fn members(&self) -> &[Member] {
@@ -92,6 +106,7 @@ impl Tree {
 
     /// Find the guard's own children, dead ones included.
     pub fn children(&mut self) -> &[Member] {
+        self.look_for_proc();
         self.ask_everybody();
         self.count = 0;
         self.add_children(self.me);
@@ -114,8 +129,10 @@ impl Tree {
         for index in 0..self.count {
             let pid = self.members.get(index).map_or(0, |member| member.pid);
             alive += i32::from(match self.proc {
-                Proc::Useless => sys::runs(pid) == Some(true),
-                _ => status(pid).is_some_and(|status| !status.is_dead()),
+                Proc::Unknown | Proc::Useless => sys::runs(pid) == Some(true),
+                Proc::Children | Proc::Parents => {
+                    status(pid).is_some_and(|status| !status.is_dead())
+                }
             });
         }
         alive
@@ -124,7 +141,7 @@ impl Tree {
     fn add_children(&mut self, pid: i32) {
         match self.proc {
             Proc::Useless if pid == self.me => self.ask_numbers(),
-            Proc::Useless => {}
+            Proc::Unknown | Proc::Useless => {}
             Proc::Children if pid == self.me => {
                 self.add_thread(pid, pid);
             }
@@ -258,7 +275,7 @@ impl Tree {
     }
 
     fn descends(&self, member: Member) -> bool {
-        if self.proc == Proc::Useless {
+        if !self.has_proc() {
             return sys::runs(member.pid).is_some();
         }
         let mut pid = member.pid;
@@ -304,10 +321,7 @@ pub fn status(pid: i32) -> Option<Status> {
     // "pid (name) S parent ...", and the name may hold anything, but only the
     // numbers follow it.
     let behind = text.iter().rposition(|byte| *byte == b')')? + 2;
-    Some(Status {
-        state: *text.get(behind)?,
-        parent: parse(text.get(behind + 2..)?),
-    })
+    Some(Status { state: *text.get(behind)?, parent: parse(text.get(behind + 2..)?) })
 }
 
 /// The decimal number at the beginning of `text`, or 0.
@@ -330,11 +344,7 @@ struct Path {
 
 impl Path {
     fn new() -> Self {
-        Self {
-            bytes: [0; 64],
-            length: 0,
-        }
-        .name(b"/proc/")
+        Self { bytes: [0; 64], length: 0 }.name(b"/proc/")
     }
 
     fn name(mut self, name: &[u8]) -> Self {

@@ -122,11 +122,9 @@ fn marker() -> CString {
 
 /// The server's environment: as given, but with our marker instead of the one
 /// that the host itself may have from a leash of its own.
-fn environment(given: &[CString], marker: &CString) -> Vec<CString> {
-    let ours = |entry: &&CString| value(entry, MARKER).is_none();
-    let mut env: Vec<CString> = given.iter().filter(ours).cloned().collect();
-    env.push(marker.clone());
-    env
+fn environment<'a>(given: &'a [CString], marker: &'a CStr) -> Vec<&'a CStr> {
+    let ours = |entry: &&CStr| value(entry, MARKER).is_none();
+    given.iter().map(CString::as_c_str).filter(ours).chain([marker]).collect()
 }
 
 #[cfg(test)]
@@ -136,8 +134,8 @@ mod tests {
     #[test]
     fn an_inherited_marker_is_replaced() {
         let given = [c"A=1", c"LEASH_ID=old", c"LEASH_IDS=2"].map(CString::from);
-        let expected = [c"A=1", c"LEASH_IDS=2", c"LEASH_ID=new"].map(CString::from);
-        assert_eq!(environment(&given, &c"LEASH_ID=new".into()), expected);
+        let expected = [c"A=1", c"LEASH_IDS=2", c"LEASH_ID=new"];
+        assert_eq!(environment(&given, c"LEASH_ID=new"), expected);
     }
 
     #[test]

@@ -11,7 +11,10 @@ use std::ffi::{CStr, CString, c_char, c_int, c_long, c_void};
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::ptr;
+use std::sync::atomic::{AtomicPtr, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
+use super::Fd;
 use super::wire::{self, step};
 
 /// The guard, built by build.rs.
@@ -22,7 +25,7 @@ pub struct Plan<'a> {
     /// Its arguments; number [`wire::argument::FILE`] is filled in here.
     pub argv: &'a [&'a CStr],
     /// Its environment.
-    pub env: &'a [CString],
+    pub env: &'a [&'a CStr],
     /// The server's stdin, stdout and stderr.
     pub stdio: [BorrowedFd<'a>; 3],
     /// The guard's end of the control socket.
@@ -36,18 +39,18 @@ pub struct Plan<'a> {
 /// Start the guard. An error means that nothing was started; whether it could
 /// be executed is told through the control socket.
 pub fn spawn(plan: &Plan<'_>) -> io::Result<()> {
-    let image = image().ok();
+    let image = Image::get().ok();
     let files = HelperFile::candidates();
     let mut argv = pointers(plan.argv.iter().copied());
-    let env = pointers(plan.env.iter().map(CString::as_c_str));
-    let stacks = Stacks::new()?;
+    let env = pointers(plan.env.iter().copied());
+    let stacks = Stacks::get()?;
     let mut keep = [-1; 6];
     let fds = plan.stdio.iter().chain([&plan.control]).chain(&plan.host);
     for (place, fd) in keep.iter_mut().zip(fds.map(|fd| fd.as_raw_fd())) {
         *place = fd;
     }
     if let Some(image) = &image {
-        keep[5] = image.as_raw_fd();
+        keep[5] = image.file.as_raw_fd();
     }
     let mut sorted = keep;
     sorted.sort_unstable();
@@ -65,9 +68,9 @@ pub fn spawn(plan: &Plan<'_>) -> io::Result<()> {
     // has ended: CLONE_VFORK returns only then, or, where the clone got a copy
     // of our memory, it does not need ours. The stack is its own.
     let pid = unsafe { vfork_like(middle, stacks.outer(), (&raw mut launch).cast()) };
-    let pid = if pid < 0 { Err(io::Error::last_os_error()) } else { Ok(pid) };
     drop(masked);
     reap_clone(pid?);
+    stacks.keep();
     Ok(())
 }
 
@@ -88,13 +91,14 @@ struct Launch<'a> {
 extern "C" fn middle(launch: *mut c_void) -> c_int {
     // SAFETY: `spawn` passes its `Launch`, and nobody else uses it meanwhile.
     let launch = unsafe { &mut *launch.cast::<Launch<'_>>() };
+    // Here already: a host may have thousands, of which the guard's table gets no copy.
+    // It has room, too, where their limit is tight.
+    close_between(&launch.sorted);
     let stack = launch.stack;
     // SAFETY: as in `spawn`, with a stack that is neither the host's nor ours.
-    let pid = unsafe { vfork_like(guard, stack, (&raw mut *launch).cast()) };
-    if pid < 0 {
-        // SAFETY: reads this thread's errno, which the clone has just set.
-        let errno = unsafe { *libc::__errno_location() };
-        complain(launch.keep[3], step::CLONE, errno);
+    let cloned = unsafe { vfork_like(guard, stack, (&raw mut *launch).cast()) };
+    if let Err(e) = cloned {
+        complain(launch.keep[3], step::CLONE, e.raw_os_error().unwrap_or(0));
     }
     exit()
 }
@@ -103,8 +107,6 @@ extern "C" fn middle(launch: *mut c_void) -> c_int {
 extern "C" fn guard(launch: *mut c_void) -> c_int {
     // SAFETY: `middle` passes on what it got, and waits until we are done.
     let launch = unsafe { &mut *launch.cast::<Launch<'_>>() };
-    // Room for the copies, also where the limit of descriptors is tight.
-    close_between(&launch.sorted);
     let Ok([_, _, _, control, _, image]) = place(&launch.keep) else {
         complain(launch.keep[3], step::DESCRIPTORS, libc::EMFILE);
         exit()
@@ -177,7 +179,7 @@ fn close_between(sorted: &[RawFd; 6]) {
 }
 
 fn close_range(first: RawFd, last: RawFd) {
-    // SAFETY: no memory; a table of descriptors that only this process uses.
+    // SAFETY: no memory; a table of descriptors that only the clone uses.
     unsafe { libc::syscall(libc::SYS_close_range, first, last, 0) };
 }
 
@@ -227,11 +229,12 @@ unsafe fn vfork_like(
     run: extern "C" fn(*mut c_void) -> c_int,
     stack: *mut c_void,
     argument: *mut c_void,
-) -> c_int {
+) -> io::Result<c_int> {
     // The exit signal, in the lowest byte, is 0.
     let flags = libc::CLONE_VM | libc::CLONE_VFORK;
     // SAFETY: by this function's contract.
-    unsafe { libc::clone(run, stack, flags, argument) }
+    let pid = unsafe { libc::clone(run, stack, flags, argument) };
+    if pid < 0 { Err(io::Error::last_os_error()) } else { Ok(pid) }
 }
 
 /// Reap the process in the middle. It has ended, or is about to. If the host
@@ -248,24 +251,67 @@ fn reap_clone(pid: c_int) {
     }
 }
 
-/// The guard as a file that has no name.
-fn image() -> io::Result<OwnedFd> {
-    /// Says that it is meant to be executed; unknown before Linux 6.3.
-    const MFD_EXEC: u32 = 0x10;
-    let name = c"leash-guard".as_ptr();
-    let create = |flags: u32| {
-        // SAFETY: reads the name up to its NUL.
-        let fd = unsafe { libc::syscall(libc::SYS_memfd_create, name, flags) };
-        if fd < 0 {
-            return Err(io::Error::last_os_error());
+/// The guard as a file that has no name. One serves all launches: to make it costs a
+/// tenth of a launch.
+struct Image {
+    file: Fd,
+    /// Its device and inode.
+    id: (u64, u64),
+}
+
+impl Image {
+    fn get() -> io::Result<Arc<Self>> {
+        static KEPT: Mutex<Option<Arc<Image>>> = Mutex::new(None);
+        let kept = || KEPT.lock().unwrap_or_else(PoisonError::into_inner);
+        let image = kept().clone();
+        if let Some(image) = image.filter(|image| image.is_there()) {
+            return Ok(image);
         }
-        // SAFETY: a fresh descriptor that nobody else knows.
-        Ok(unsafe { OwnedFd::from_raw_fd(fd as RawFd) })
-    };
-    let fd = create(libc::MFD_CLOEXEC | MFD_EXEC).or_else(|_| create(libc::MFD_CLOEXEC))?;
-    let mut file = std::fs::File::from(fd);
-    io::Write::write_all(&mut file, IMAGE)?;
-    Ok(file.into())
+        let image = Arc::new(Self::new()?);
+        let other = kept().replace(Arc::clone(&image));
+        if let Some(other) = other.filter(|other| !other.is_there()) {
+            // The host has closed it, and the number may be something else's by now.
+            std::mem::forget(other);
+        }
+        Ok(image)
+    }
+
+    fn new() -> io::Result<Self> {
+        /// Says that it is meant to be executed; unknown before Linux 6.3.
+        const MFD_EXEC: u32 = 0x10;
+        let create = |flags: u32| {
+            let flags = flags | libc::MFD_CLOEXEC | libc::MFD_ALLOW_SEALING;
+            let name = c"leash-guard".as_ptr();
+            // SAFETY: reads the name up to its NUL.
+            let fd = unsafe { libc::syscall(libc::SYS_memfd_create, name, flags) };
+            if fd < 0 {
+                return Err(io::Error::last_os_error());
+            }
+            // SAFETY: a fresh descriptor that nobody else knows.
+            Ok(unsafe { OwnedFd::from_raw_fd(fd as RawFd) })
+        };
+        let fd = create(MFD_EXEC).or_else(|_| create(0))?;
+        let mut file = std::fs::File::from(fd);
+        io::Write::write_all(&mut file, IMAGE)?;
+        let seals =
+            libc::F_SEAL_WRITE | libc::F_SEAL_GROW | libc::F_SEAL_SHRINK | libc::F_SEAL_SEAL;
+        // SAFETY: no memory. Without seals it is as good, unless the host writes to it.
+        unsafe { libc::fcntl(file.as_raw_fd(), libc::F_ADD_SEALS, seals) };
+        let file = Fd::from(OwnedFd::from(file));
+        let id = id_of(&file)?;
+        Ok(Self { file, id })
+    }
+
+    /// Whether the host has not closed it.
+    fn is_there(&self) -> bool {
+        id_of(&self.file).is_ok_and(|id| id == self.id)
+    }
+}
+
+/// Device and inode of a file.
+fn id_of(file: &Fd) -> io::Result<(u64, u64)> {
+    let stat = nix::sys::stat::fstat(file)?;
+    Ok((stat.st_dev, stat.st_ino))
 }
 
 /// The guard as a file in a private folder, for systems that do not execute
@@ -281,6 +327,7 @@ impl HelperFile {
         use std::os::unix::ffi::OsStringExt;
         let named = ["TMPDIR", "XDG_RUNTIME_DIR"].map(std::env::var_os);
         let fixed = ["/tmp", "/var/tmp", "/dev/shm"].map(|name| Some(name.into()));
+        let name = super::random_name();
         let mut candidates = Vec::new();
         for place in named.into_iter().chain(fixed).flatten() {
             let mut folder: Vec<u8> = place.into_vec();
@@ -288,7 +335,7 @@ impl HelperFile {
                 continue;
             }
             folder.extend_from_slice(b"/libleash-");
-            folder.extend_from_slice(super::random_name().as_bytes());
+            folder.extend_from_slice(name.as_bytes());
             let mut file = folder.clone();
             file.extend_from_slice(b"/guard");
             if let (Ok(folder), Ok(file)) = (CString::new(folder), CString::new(file)) {
@@ -342,9 +389,26 @@ fn write_all(fd: RawFd, mut bytes: &[u8]) -> bool {
 /// Two stacks with a page below each that nobody can touch.
 struct Stacks(*mut c_void);
 
+/// Those of the last launch, or null: to map new ones costs more than to clone twice.
+static KEPT_STACKS: AtomicPtr<c_void> = AtomicPtr::new(ptr::null_mut());
+
 impl Stacks {
     const SIZE: usize = 64 * 1024;
     const FENCE: usize = 64 * 1024;
+
+    fn get() -> io::Result<Self> {
+        let kept = KEPT_STACKS.swap(ptr::null_mut(), Ordering::Acquire);
+        if kept.is_null() { Self::new() } else { Ok(Self(kept)) }
+    }
+
+    /// Keep them for the next launch. Nobody runs on them any more.
+    fn keep(self) {
+        let other = KEPT_STACKS.swap(self.0, Ordering::Release);
+        std::mem::forget(self);
+        if !other.is_null() {
+            drop(Self(other));
+        }
+    }
 
     fn new() -> io::Result<Self> {
         let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE;
