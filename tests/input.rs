@@ -68,6 +68,11 @@ fn after_close_everything_says_so() {
 }
 
 #[test]
+fn what_a_host_closed_is_not_executed() {
+    run("what_a_host_closed_is_not_executed", &["recv"]);
+}
+
+#[test]
 fn every_function_refuses_a_forked_copy() {
     run_and_fork("a_forked_copy_is_refused", &["ask:1:x", "echo-loop"]);
 }

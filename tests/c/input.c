@@ -364,6 +364,37 @@ static void after_close_all_is_over(char **server) {
   leash_free(c);
 }
 
+/* ---- a host that closes what it does not know */
+
+/* The library's copy of the guard, which all connections use. */
+static int guards_file(void) {
+  for (int fd = 3; fd < 1000; fd++) {
+    char path[64], target[64] = "";
+    snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
+    if (readlink(path, target, sizeof target - 1) > 0 && strstr(target, "leash-guard")) return fd;
+  }
+  return -1;
+}
+
+static void what_a_host_closed_is_not_executed(char **server) {
+  leash_free(start(server, NULL));
+  int fd = guards_file();
+  CHECK(fd >= 0);
+  /* Nobody can write to it. */
+  CHECK(write(fd, "x", 1) < 0 && ftruncate(fd, 0) < 0);
+  int mine = open("/proc/self/exe", O_RDONLY | O_CLOEXEC);
+  CHECK_INT(dup3(mine, fd, O_CLOEXEC), fd);
+  for (int i = 0; i < 2; i++) {
+    leash_conn *c = start(server, NULL);
+    SKIP(c, LEASH_EVENT_OPEN);
+    CHECK_INT(leash_close(c, LONG), 0);
+    leash_free(c);
+    CHECK(fcntl(fd, F_GETFD) >= 0);
+    CHECK(guards_file() >= 0 && guards_file() != fd);
+  }
+  CHECK_INT(close(fd) | close(mine), 0);
+}
+
 /* ---- a forked copy */
 
 static int descriptors(void) {
@@ -567,6 +598,7 @@ static const struct scenario all[] = {
   SCENARIO(options_out_of_range),
   SCENARIO(options_that_do_not_fit),
   SCENARIO(after_close_all_is_over),
+  SCENARIO(what_a_host_closed_is_not_executed),
   SCENARIO(a_forked_copy_is_refused),
   SCENARIO(a_forked_copy_keeps_nothing_open),
   SCENARIO(count_descriptors),
