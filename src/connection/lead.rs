@@ -337,11 +337,11 @@ impl Shared {
         mut look: impl FnMut(&mut State, bool) -> Look<T>,
     ) -> Result<T> {
         let is_soon = sleeper.eagerness == Eagerness::Spin;
-        let mut may_sleep = is_soon && lead.read_first() == Filled::Nothing;
+        // Since the last sleep.
+        let mut last_read = is_soon.then(|| lead.read_first());
         let mut is_asleep = false;
         let mut is_late = false;
         let mut has_looked = false;
-        let mut has_read = false;
         loop {
             let step = self.update(|state| {
                 if std::mem::take(&mut is_asleep) {
@@ -361,9 +361,9 @@ impl Shared {
                 if sleeper.eagerness != Eagerness::Glance || !state.reading.is_exported {
                     lead.try_take(state);
                 }
-                let wants_to_read = lead.leads() && !may_sleep;
+                let wants_to_read = lead.leads() && last_read != Some(Filled::Nothing);
                 // Whoever runs late after it was woken has what came in time.
-                if wants_to_read && !std::mem::replace(&mut has_read, true) {
+                if wants_to_read && last_read.is_none() {
                     return Step::Read;
                 }
                 // Most waits end with the first sleep, which keeps the time by itself.
@@ -384,11 +384,10 @@ impl Shared {
             });
             match step {
                 Step::Leave(found) => return Ok(found),
-                Step::Read => may_sleep = lead.read() == Filled::Nothing,
+                Step::Read => last_read = Some(lead.read()),
                 Step::Again => {}
                 Step::Sleep { until } => {
-                    may_sleep = false;
-                    has_read = false;
+                    last_read = None;
                     self.sleep(&lead, &mut upload, sleeper, until).inspect_err(|_| {
                         self.update(|state| {
                             state.wakes_up(sleeper);

@@ -291,13 +291,14 @@ impl Image {
             Ok(unsafe { OwnedFd::from_raw_fd(fd as RawFd) })
         };
         let fd = create(MFD_EXEC).or_else(|_| create(0))?;
-        let mut file = std::fs::File::from(fd);
-        io::Write::write_all(&mut file, IMAGE)?;
+        if !write_all(fd.as_raw_fd(), IMAGE) {
+            return Err(io::Error::last_os_error());
+        }
         let seals =
             libc::F_SEAL_WRITE | libc::F_SEAL_GROW | libc::F_SEAL_SHRINK | libc::F_SEAL_SEAL;
         // SAFETY: no memory. Without seals it is as good, unless the host writes to it.
-        unsafe { libc::fcntl(file.as_raw_fd(), libc::F_ADD_SEALS, seals) };
-        let file = Fd::from(OwnedFd::from(file));
+        unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_ADD_SEALS, seals) };
+        let file = Fd::from(fd);
         let id = id_of(&file)?;
         Ok(Self { file, id })
     }
