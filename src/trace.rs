@@ -4,7 +4,6 @@
 //! and times. Never a payload, argv, or the environment.
 
 use std::borrow::Cow;
-use std::collections::VecDeque;
 use std::env;
 use std::fmt::Write as _;
 use std::io::IoSlice;
@@ -28,8 +27,11 @@ struct Log {
     name: String,
     began: Instant,
     /// When our calls were sent, in the order of their ids.
-    calls: Mutex<VecDeque<(i64, Instant)>>,
+    calls: Mutex<Vec<(i64, Instant)>>,
 }
+
+/// Of so many calls without an answer it is known when they were sent: some never get one.
+const CALLS_MAX: usize = 1000;
 
 /// How much is shown of a name that the peer has chosen.
 const NAME_MAX: usize = 80;
@@ -125,7 +127,7 @@ impl Log {
         let text = match frame.kind() {
             Kind::Request => {
                 let id = peer_id.as_deref().and_then(|id| id.parse().ok());
-                self.calls().extend(id.map(|id: i64| (id, Instant::now())));
+                id.into_iter().for_each(|id| self.add_call(id));
                 named("request", frame)
             }
             Kind::Notification => named("notification", frame),
@@ -185,18 +187,27 @@ impl Log {
         text
     }
 
+    /// The call `id` is sent now.
+    fn add_call(&self, id: i64) {
+        let mut calls = self.calls();
+        if calls.len() == CALLS_MAX {
+            calls.remove(0);
+        }
+        calls.push((id, Instant::now()));
+    }
+
     /// When the call `id` was sent.
     fn take_call(&self, id: i64) -> Option<Instant> {
         let mut calls = self.calls();
         let at = calls.binary_search_by_key(&id, |(id, _)| *id).ok()?;
-        calls.remove(at).map(|(_, sent)| sent)
+        Some(calls.remove(at).1)
     }
 
     fn noise(&self, size: usize) {
         self.line(&format!("<- noise, {size} bytes"));
     }
 
-    fn calls(&self) -> MutexGuard<'_, VecDeque<(i64, Instant)>> {
+    fn calls(&self) -> MutexGuard<'_, Vec<(i64, Instant)>> {
         self.calls.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

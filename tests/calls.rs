@@ -165,7 +165,12 @@ fn who_runs_late_has_what_it_submitted() {
 
 #[test]
 fn an_answer_in_time_counts_unread() {
-    let answers = r#"n=0; while read x; do n=$((n + 1))
-        echo "{\"jsonrpc\":\"2.0\",\"id\":$n,\"result\":7}"; : >"$FOLDER/$n"; done"#;
+    let answers = r#"n=0; many=; newline='
+'
+        while [ ${#many} -lt 3000 ]; do many=$many'{"jsonrpc":"2.0","method":"n"}'$newline; done
+        while read x; do
+            n=$((n + 1)); more=$many; [ $((n % 2)) = 1 ] || more=
+            printf '{"jsonrpc":"2.0","id":%d,"result":7}\n%s' $n "$more"; : >"$FOLDER/$n"
+        done"#;
     run_with_folder("an_answer_in_time_counts_unread", answers);
 }

@@ -12,7 +12,7 @@ pub struct Deadlines {
     calls: BinaryHeap<Reverse<(Instant, CallId)>>,
     /// When whoever keeps them looks again, if not before.
     next_look: Option<Instant>,
-    /// Until when who looked late waits.
+    /// Until when whoever looked late waits for who reads.
     grace: Option<Instant>,
 }
 
@@ -41,10 +41,19 @@ impl Deadlines {
         self.next_look
     }
 
-    /// Whether some have passed, and there was time to read what came before.
-    pub fn are_over(&mut self, now: Instant) -> bool {
+    /// Whether some of open calls have passed. Who looks late gives whoever `reads` time
+    /// first, once.
+    pub fn are_over(
+        &mut self,
+        now: Instant,
+        reads: bool,
+        is_open: &dyn Fn(CallId) -> bool,
+    ) -> bool {
+        if self.calls.peek().is_some_and(|Reverse((_, call))| !is_open(*call)) {
+            self.forget_ended(is_open);
+        }
         let late = self.first().and_then(|at| now.checked_duration_since(at));
-        if late.is_some_and(|late| late > LATE) {
+        if reads && late.is_some_and(|late| late > LATE) {
             return *self.grace.get_or_insert(now + GRACE) <= now;
         }
         self.grace = None;
@@ -65,10 +74,14 @@ impl Deadlines {
     }
 
     /// Forget those of ended calls once they are most of all.
-    pub fn tidy(&mut self, open: usize, is_open: impl Fn(CallId) -> bool) {
+    pub fn tidy(&mut self, open: usize, is_open: &dyn Fn(CallId) -> bool) {
         if self.calls.len() > 2 * open + 64 {
-            self.calls.retain(|Reverse((_, call))| is_open(*call));
+            self.forget_ended(is_open);
         }
+    }
+
+    fn forget_ended(&mut self, is_open: &dyn Fn(CallId) -> bool) {
+        self.calls.retain(|Reverse((_, call))| is_open(*call));
     }
 }
 
@@ -102,22 +115,26 @@ mod tests {
     #[test]
     fn who_looks_late_gives_others_time_to_read_once() {
         let begin = Instant::now();
-        let call = CallId::new(1).unwrap();
+        let [ended, call] = [1, 2].map(|id| CallId::new(id).unwrap());
         let mut deadlines = Deadlines::default();
-        assert!(!deadlines.are_over(begin));
-        for late in [Duration::ZERO, LATE] {
+        let are_over =
+            |deadlines: &mut Deadlines, at, reads| deadlines.are_over(at, reads, &|id| id != ended);
+        assert!(!are_over(&mut deadlines, begin, true));
+        let late = begin + Duration::from_secs(1);
+        for (at, reads) in [(begin, true), (begin + LATE, true), (late, false)] {
+            deadlines.add(begin - Duration::from_secs(1), ended);
             deadlines.add(begin, call);
-            assert!(deadlines.are_over(begin + late));
-            assert_eq!(deadlines.take(begin + late), Some(call));
+            assert!(are_over(&mut deadlines, at, reads));
+            assert_eq!(deadlines.take(at), Some(call));
+            assert_eq!(deadlines.take(at), None);
         }
         for _ in 0..2 {
-            let at = begin + Duration::from_secs(1);
             deadlines.add(begin, call);
-            assert!(!deadlines.are_over(at) && !deadlines.are_over(at));
-            assert_eq!(deadlines.next_look(), Some(at + GRACE));
-            assert!(deadlines.are_over(at + GRACE) && deadlines.are_over(at + GRACE));
-            assert_eq!(deadlines.take(at + GRACE), Some(call));
-            assert_eq!(deadlines.take(at + GRACE), None);
+            assert!(!are_over(&mut deadlines, late, true) && !are_over(&mut deadlines, late, true));
+            assert_eq!(deadlines.next_look(), Some(late + GRACE));
+            assert!(are_over(&mut deadlines, late + GRACE, true));
+            assert_eq!(deadlines.take(late + GRACE), Some(call));
+            assert_eq!(deadlines.take(late + GRACE), None);
             assert_eq!(deadlines.next_look(), None);
         }
     }

@@ -280,6 +280,11 @@ impl<I: Readable, B> Reading<I, B> {
         self.is_runtimes_turn = true;
     }
 
+    /// Whether somebody reads.
+    pub fn is_taken(&self) -> bool {
+        matches!(self.place, Place::Taken)
+    }
+
     /// It is the runtime's turn, unless somebody reads.
     pub fn let_runtime_look(&mut self) {
         self.is_runtimes_turn |= matches!(self.place, Place::Free(_));

@@ -11,7 +11,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use super::handover::{Readable, StreamEnd};
-use super::shared::{End, Life, Shared, State};
+use super::shared::{End, Life, READ_FIRST, Shared, State};
 use super::upload::Upload;
 use crate::error::{Code, Error, Result};
 use crate::events::Room;
@@ -278,7 +278,7 @@ impl<'a> Lead<'a> {
     /// The same, again and again for a while. Mostly it is there the first time, where
     /// the server shares the core: what wakes up goes before who has just written.
     fn read_soon(&mut self) -> Filled {
-        let mut until = None;
+        let mut begun = None;
         loop {
             let filled = self.read();
             if filled != Filled::Nothing {
@@ -287,8 +287,9 @@ impl<'a> Lead<'a> {
             }
             thread::yield_now();
             let now = Instant::now();
-            if now >= *until.get_or_insert(now + SPIN) {
-                self.shared.spin.was_in_vain();
+            let time = now - *begun.get_or_insert(now);
+            if time >= SPIN {
+                self.shared.spin.was_in_vain(time - SPIN);
                 return filled;
             }
         }
@@ -337,8 +338,9 @@ impl Shared {
         mut look: impl FnMut(&mut State, bool) -> Look<T>,
     ) -> Result<T> {
         let is_soon = sleeper.eagerness == Eagerness::Spin;
+        let mut may_sleep = is_soon && lead.read_first() == Filled::Nothing;
         // Since the last sleep.
-        let mut last_read = is_soon.then(|| lead.read_first());
+        let mut reads = 0;
         let mut is_asleep = false;
         let mut is_late = false;
         let mut has_looked = false;
@@ -361,9 +363,10 @@ impl Shared {
                 if sleeper.eagerness != Eagerness::Glance || !state.reading.is_exported {
                     lead.try_take(state);
                 }
-                let wants_to_read = lead.leads() && last_read != Some(Filled::Nothing);
+                let wants_to_read = lead.leads() && !may_sleep;
                 // Whoever runs late after it was woken has what came in time.
-                if wants_to_read && last_read.is_none() {
+                if wants_to_read && reads < READ_FIRST {
+                    reads += 1;
                     return Step::Read;
                 }
                 // Most waits end with the first sleep, which keeps the time by itself.
@@ -384,10 +387,11 @@ impl Shared {
             });
             match step {
                 Step::Leave(found) => return Ok(found),
-                Step::Read => last_read = Some(lead.read()),
+                Step::Read => may_sleep = lead.read() == Filled::Nothing,
                 Step::Again => {}
                 Step::Sleep { until } => {
-                    last_read = None;
+                    may_sleep = false;
+                    reads = 0;
                     self.sleep(&lead, &mut upload, sleeper, until).inspect_err(|_| {
                         self.update(|state| {
                             state.wakes_up(sleeper);
@@ -471,8 +475,9 @@ impl Shared {
         self.driver.notify_one();
     }
 
-    /// Read one portion if it is the runtime's turn, and receive all of it.
-    pub fn read_for_runtime(&self) {
+    /// Read one portion if it is the runtime's turn, and receive all of it. Whether
+    /// there was one.
+    pub fn read_for_runtime(&self) -> bool {
         let mut lead = Lead::none(self);
         self.update(|state| {
             lead.input = state.reading.take_for_runtime(self.may_lead(state));
@@ -491,6 +496,7 @@ impl Shared {
                 self.driver.notify_one();
             }
         });
+        found_some
     }
 }
 

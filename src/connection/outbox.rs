@@ -2,6 +2,7 @@
 
 use std::io;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use crate::error::{Code, Error, Result};
 use crate::message::Outgoing;
@@ -24,8 +25,10 @@ pub struct Outbox {
     /// Whether the runtime waits for the end of a write.
     is_awaited: bool,
     /// While a thread gives others time to add messages to its own, and writes all then:
-    /// how many they have added.
-    gathered: Option<usize>,
+    /// until when they do. It may not get to run for long.
+    gathering: Option<Instant>,
+    /// How many were added to the last one.
+    added: usize,
     /// Where the next message is made.
     buffer: Vec<u8>,
     trace: Trace,
@@ -46,6 +49,12 @@ impl<'a> From<Option<Writing<'a>>> for Begun<'a> {
     fn from(writing: Option<Writing<'a>>) -> Self {
         writing.map_or(Self::Kept, Self::Writing)
     }
+}
+
+/// With each message that others add, a write and a wake-up of the server are saved.
+/// That is worth so much time.
+pub fn worth_of(added: usize) -> Duration {
+    Duration::from_micros(20 * added as u64)
 }
 
 /// When a message goes.
@@ -124,7 +133,8 @@ impl Outbox {
             cork,
             is_corked: false,
             is_awaited: false,
-            gathered: None,
+            gathering: None,
+            added: 0,
             buffer: Vec::new(),
             trace,
         }
@@ -172,16 +182,21 @@ impl Outbox {
         haste: Haste,
     ) -> Result<Begun<'a>> {
         self.trace.sent(message);
-        if let Some(added) = &mut self.gathered {
-            *added += 1;
-            return self.sink.hold(message).map(|()| Begun::Kept);
+        if let Some(until) = self.gathering {
+            // Who does not wait for an answer does not wait for others either.
+            let is_call = matches!(haste, Haste::Awaited | Haste::Together { .. });
+            let joins = is_call && Instant::now() < until;
+            self.sink.hold(message)?;
+            self.added += 1;
+            return Ok(if joins { Begun::Kept } else { self.end_gathering().1.into() });
         }
         if let Haste::Together { others } = haste
             && self.sink.unsent() == 0
             && message.length() <= GATHERED_MAX
         {
             self.sink.hold(message)?;
-            self.gathered = Some(0);
+            self.gathering = Some(Instant::now() + worth_of(others));
+            self.added = 0;
             return Ok(Begun::Gathering { others });
         }
         let may_wait = self.cork && matches!(haste, Haste::Alone | Haste::Corked);
@@ -196,10 +211,11 @@ impl Outbox {
         Ok(self.resume().into())
     }
 
-    /// Begin to write what was gathered, and how many messages others have added to it.
+    /// Begin to write what was gathered, unless that has happened, and how many messages
+    /// others have added to it.
     pub fn end_gathering(&mut self) -> (usize, Option<Writing<'static>>) {
-        let added = self.gathered.take().unwrap_or(0);
-        (added, self.resume())
+        self.gathering = None;
+        (self.added, self.resume())
     }
 
     /// Begin to send a message that stays with the caller, who writes it
@@ -217,15 +233,13 @@ impl Outbox {
     /// Begin to send what was corked.
     pub fn flush(&mut self) -> Result<Option<Writing<'static>>> {
         self.is_corked = false;
-        if self.gathered.is_some() {
-            return Ok(None);
-        }
+        self.gathering = None;
         self.sink.flush()
     }
 
     /// Begin to write what is kept and not corked.
     pub fn resume(&mut self) -> Option<Writing<'static>> {
-        if self.is_corked || self.gathered.is_some() { None } else { self.sink.resume() }
+        if self.is_corked || self.gathering.is_some() { None } else { self.sink.resume() }
     }
 
     /// Take back what was being written. Whether all of it went.
@@ -250,7 +264,7 @@ impl Outbox {
 
     /// Whether somebody writes, or will in a moment.
     fn is_writing(&self) -> bool {
-        self.gathered.is_some() || self.sink.is_writing()
+        self.gathering.is_some() || self.sink.is_writing()
     }
 
     /// Whether some output waits for room, and not for a flush or for whoever
@@ -435,25 +449,30 @@ mod tests {
         Outgoing::notification(Vec::new(), Protocol::default(), method, None)
     }
 
+    fn send(outbox: &mut Outbox, method: &str, haste: Haste) -> &'static str {
+        let message = notification(method);
+        match outbox.send(&message, &message.parts(), haste).unwrap() {
+            Begun::Kept => "kept",
+            Begun::Gathering { .. } => "gathering",
+            Begun::Writing(mut writing) => {
+                let written = writing.write();
+                outbox.wrote(writing, written).unwrap();
+                "written"
+            }
+        }
+    }
+
     /// Whatever else is asked of the outbox meanwhile: nothing goes, and the runtime
     /// hears of it only when it waits for that.
     #[test]
     fn what_others_send_goes_with_what_gathers_and_in_order() {
         let (mut outbox, mut server) = outbox();
-        let send = |outbox: &mut Outbox, method, haste| {
-            let message = notification(method);
-            outbox.send(&message, &message.parts(), haste).map(|begun| match begun {
-                Begun::Kept => "kept",
-                Begun::Writing(_) => "writing",
-                Begun::Gathering { .. } => "gathering",
-            })
-        };
-        let together = Haste::Together { others: 1 };
-        assert_eq!(send(&mut outbox, "first", together).unwrap(), "gathering");
-        assert_eq!(send(&mut outbox, "second", together).unwrap(), "kept");
-        assert_eq!(send(&mut outbox, "corked", Haste::Corked).unwrap(), "kept");
+        let together = Haste::Together { others: 100_000 };
+        assert_eq!(send(&mut outbox, "first", together), "gathering");
+        assert_eq!(send(&mut outbox, "second", together), "kept");
+        assert_eq!(send(&mut outbox, "third", Haste::Awaited), "kept");
         assert!(outbox.lend(&notification("large")).unwrap().is_none());
-        assert!(outbox.flush().unwrap().is_none() && outbox.resume().is_none());
+        assert!(outbox.resume().is_none());
         assert!(!outbox.is_waiting() && !outbox.is_runtimes() && !outbox.is_done());
 
         let (added, writing) = outbox.end_gathering();
@@ -464,7 +483,29 @@ mod tests {
         drop(outbox);
         let mut text = String::new();
         server.read_to_string(&mut text).unwrap();
-        let at = ["first", "second", "corked"].map(|method| text.find(method).unwrap());
+        let at = ["first", "second", "third"].map(|method| text.find(method).unwrap());
         assert!(at.is_sorted() && text.lines().count() == 3, "{text}");
+    }
+
+    #[test]
+    fn others_write_what_gathers_when_it_is_time() {
+        type Case = (usize, fn(&mut Outbox) -> &'static str);
+        let flush = |outbox: &mut Outbox| outbox.flush().unwrap().map_or("kept", |_| "written");
+        let cases: [Case; 4] = [
+            (2, |outbox| {
+                let until = Instant::now() + worth_of(2);
+                while Instant::now() < until {}
+                send(outbox, "second", Haste::Awaited)
+            }),
+            (100_000, |outbox| send(outbox, "second", Haste::Now)),
+            (100_000, |outbox| send(outbox, "second", Haste::Corked)),
+            (100_000, flush),
+        ];
+        for (others, end) in cases {
+            let (mut outbox, _server) = outbox();
+            assert_eq!(send(&mut outbox, "first", Haste::Together { others }), "gathering");
+            assert_eq!(end(&mut outbox), "written");
+            assert!(outbox.end_gathering().1.is_none());
+        }
     }
 }

@@ -10,6 +10,7 @@ use std::future::poll_fn;
 use std::io;
 use std::pin::pin;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use super::drive::at;
@@ -33,6 +34,9 @@ const DIAL_MAX: Duration = Duration::from_secs(30);
 /// After the end, what is still under way is waited for this long at most:
 /// many servers never answer a Close, or leave the TCP connection open.
 const LAST_WORDS: Duration = Duration::from_millis(100);
+
+/// So many messages are read, if they are there, before a call is late.
+const MESSAGES_FIRST: u32 = 1000;
 
 /// The close code of a connection that the host closes.
 const NORMAL: u16 = 1000;
@@ -177,11 +181,33 @@ impl Driver {
     async fn step(&mut self, socket: &mut Socket, until: Option<Instant>) {
         self.feed(socket);
         match self.next(socket, until).await {
-            Happening::Kicked | Happening::Time => self.shared.expire(Instant::now()),
+            Happening::Kicked | Happening::Time => self.expire(socket).await,
             Happening::Ping => self.ping(socket),
             Happening::Turn(Ok(turn)) => self.turned(socket, turn),
             Happening::Turn(Err(e)) => self.cannot_send(socket, &e),
         }
+    }
+
+    /// End the calls whose deadline has passed. What came before that is read first.
+    async fn expire(&mut self, socket: &mut Socket) {
+        let now = Instant::now();
+        if !self.shared.is_any_over(now) {
+            return;
+        }
+        // The runtime may have looked at its clock without looking at its sockets.
+        tokio::task::yield_now().await;
+        for _ in 0..MESSAGES_FIRST {
+            if self.cause.is_some() {
+                return;
+            }
+            let may_read = self.may_read();
+            match poll_fn(|cx| Poll::Ready(socket.poll(cx, may_read))).await {
+                Poll::Ready(Ok(turn)) => self.turned(socket, turn),
+                Poll::Ready(Err(e)) => self.cannot_send(socket, &e),
+                Poll::Pending => break,
+            }
+        }
+        self.shared.end_overdue(now);
     }
 
     fn turned(&mut self, socket: &Socket, turn: Turn) {

@@ -5,7 +5,7 @@ use std::sync::MutexGuard;
 use std::thread;
 use std::time::Instant;
 
-use super::outbox::{Begun, Haste, Outbox, Writing};
+use super::outbox::{Begun, Haste, Outbox, Writing, worth_of};
 use super::shared::Shared;
 use super::upload::Upload;
 use crate::error::Result;
@@ -15,10 +15,6 @@ use crate::transport::stdio;
 /// A thread that sends writes so many portions of what others have added
 /// meanwhile. The rest is the runtime's: nobody may have to write for ever.
 const HELP_MAX: usize = 4;
-
-/// With each message that others add, a write and a wake-up of the server are saved.
-/// That is worth so many microseconds.
-const GATHER_EACH: usize = 20;
 
 /// Of many threads that could have added one, so many are enough; of few, all.
 const GATHER_ENOUGH: usize = 8;
@@ -71,13 +67,14 @@ impl Shared {
         drop(outbox);
         let begun = Instant::now();
         thread::yield_now();
-        let micros = begun.elapsed().as_micros() as usize;
+        let time = begun.elapsed();
         let mut outbox = self.outbox();
-        let (gathered, writing) = outbox.end_gathering();
-        if gathered >= others.min(GATHER_ENOUGH) && micros <= GATHER_EACH * gathered {
+        let (added, writing) = outbox.end_gathering();
+        let worth = worth_of(added);
+        if added >= others.min(GATHER_ENOUGH) && time <= worth {
             self.gather.has_paid();
         } else {
-            self.gather.was_in_vain();
+            self.gather.was_in_vain(time.saturating_sub(worth));
         }
         match writing {
             Some(writing) => self.write(outbox, writing),

@@ -32,6 +32,10 @@ const PAST_LIMITS_MAX: usize = 1 << 20;
 
 const _: () = assert!(PAST_LIMITS_MAX >= stdio::WIDEST);
 
+/// So many portions are read, if they are there, before a call is late. A pipe holds
+/// fewer; who floods shall not hold up a deadline.
+pub(super) const READ_FIRST: u32 = 16;
+
 /// How much of an unwanted message is shown.
 const NOISE_MAX: usize = 4096;
 
@@ -324,17 +328,27 @@ impl Shared {
     /// End the calls whose deadline has passed, and tell the peer. What came before that
     /// is read first: nobody may have looked.
     pub fn expire(&self, now: Instant) {
-        let may_be_over = self.update(|state| {
-            let is_passed = state.deadlines.are_over(now);
-            if is_passed {
-                state.reading.let_runtime_look();
-            }
-            is_passed
-        });
-        if !may_be_over {
+        if !self.is_any_over(now) {
             return;
         }
-        self.read_for_runtime();
+        for _ in 0..READ_FIRST {
+            self.state().reading.let_runtime_look();
+            if !self.read_for_runtime() {
+                break;
+            }
+        }
+        self.end_overdue(now);
+    }
+
+    /// Whether the deadline of a call has passed, and who reads had time to do so.
+    pub fn is_any_over(&self, now: Instant) -> bool {
+        let state = &mut *self.state();
+        let State { deadlines, calls, reading, .. } = state;
+        deadlines.are_over(now, reading.is_taken(), &|id| calls.contains(id))
+    }
+
+    /// End the calls whose deadline has passed, and tell the peer.
+    pub fn end_overdue(&self, now: Instant) {
         let expired = self.update(|state| {
             let mut expired = Vec::new();
             while let Some(id) = state.deadlines.take(now) {
@@ -640,7 +654,7 @@ impl State {
     /// End the call `id` at `at`. Whether the runtime has to be told.
     pub fn add_deadline(&mut self, at: Instant, id: CallId) -> bool {
         let Self { deadlines, calls, .. } = self;
-        deadlines.tidy(calls.len(), |id| calls.contains(id));
+        deadlines.tidy(calls.len(), &|id| calls.contains(id));
         deadlines.add(at, id)
     }
 

@@ -1,6 +1,7 @@
 //! What may pay or not.
 
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
 
 /// Whether to try again what costs time and may be in vain, by how it went before.
 #[derive(Debug, Default)]
@@ -20,6 +21,10 @@ impl Trial {
     /// After many tries in vain. A single one may be chance.
     const PAUSE_MAX: u32 = 64;
 
+    /// A call takes several microseconds: a slice of the scheduler's, which a try may
+    /// cost on a busy machine, is less than a tenth of these.
+    const CALLS_PER_MICRO: u128 = 4;
+
     /// Whether to try this time.
     pub fn is_worth_it(&self) -> bool {
         let left = self.left.load(Ordering::Relaxed);
@@ -29,10 +34,15 @@ impl Trial {
         left == 0
     }
 
-    /// After a try: pause for twice as long as before.
-    pub fn was_in_vain(&self) {
+    /// After a try: pause for twice as long as before, and for so long that the time
+    /// which was `lost` is not much beside that of the calls meanwhile.
+    pub fn was_in_vain(&self, lost: Duration) {
         let pause = self.pause.load(Ordering::Relaxed);
-        self.pause_for((2 * pause).clamp(1, Self::PAUSE_MAX));
+        let pause = (2 * pause).clamp(1, Self::PAUSE_MAX);
+        self.pause_for(pause);
+        let calls = lost.as_micros().saturating_mul(Self::CALLS_PER_MICRO);
+        let calls = u32::try_from(calls).unwrap_or(u32::MAX);
+        self.left.store(pause.max(calls), Ordering::Relaxed);
     }
 
     /// After a try: pause for half as long as before.
@@ -51,7 +61,7 @@ impl Trial {
 
 #[cfg(test)]
 mod tests {
-    use super::Trial;
+    use super::*;
 
     #[test]
     fn the_first_try_may_have_to_wait() {
@@ -66,14 +76,18 @@ mod tests {
         let chances_between = || (0..).take_while(|_| !trial.is_worth_it()).count();
         assert_eq!(chances_between(), 0);
         for pauses in [1, 2, 4, 8, 16, 32, 64, 64] {
-            trial.was_in_vain();
+            trial.was_in_vain(Duration::ZERO);
             assert_eq!(chances_between(), pauses);
         }
         for pauses in [32, 16, 8, 4, 2, 1, 0, 0] {
             trial.has_paid();
             assert_eq!(chances_between(), pauses);
         }
-        trial.was_in_vain();
+        trial.was_in_vain(Duration::ZERO);
+        assert_eq!(chances_between(), 1);
+        trial.was_in_vain(Duration::from_millis(3));
+        assert_eq!(chances_between(), 12_000);
+        trial.has_paid();
         assert_eq!(chances_between(), 1);
     }
 }

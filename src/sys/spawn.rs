@@ -9,12 +9,13 @@
 
 use std::ffi::{CStr, CString, c_char, c_int, c_long, c_void};
 use std::io;
-use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::mem::MaybeUninit;
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, IntoRawFd, OwnedFd, RawFd};
 use std::ptr;
 use std::sync::atomic::{AtomicPtr, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Mutex, PoisonError};
 
-use super::Fd;
+use super::fork;
 use super::wire::{self, step};
 
 /// The guard, built by build.rs.
@@ -39,7 +40,7 @@ pub struct Plan<'a> {
 /// Start the guard. An error means that nothing was started; whether it could
 /// be executed is told through the control socket.
 pub fn spawn(plan: &Plan<'_>) -> io::Result<()> {
-    let image = Image::get().ok();
+    let image = image().ok();
     let files = HelperFile::candidates();
     let mut argv = pointers(plan.argv.iter().copied());
     let env = pointers(plan.env.iter().copied());
@@ -49,8 +50,8 @@ pub fn spawn(plan: &Plan<'_>) -> io::Result<()> {
     for (place, fd) in keep.iter_mut().zip(fds.map(|fd| fd.as_raw_fd())) {
         *place = fd;
     }
-    if let Some(image) = &image {
-        keep[5] = image.file.as_raw_fd();
+    if let Some(image) = image {
+        keep[5] = image;
     }
     let mut sorted = keep;
     sorted.sort_unstable();
@@ -251,67 +252,57 @@ fn reap_clone(pid: c_int) {
     }
 }
 
-/// The guard as a file that has no name. One serves all launches: to make it costs a
-/// tenth of a launch.
-struct Image {
-    file: Fd,
-    /// Its device and inode.
-    id: (u64, u64),
-}
-
-impl Image {
-    fn get() -> io::Result<Arc<Self>> {
-        static KEPT: Mutex<Option<Arc<Image>>> = Mutex::new(None);
-        let kept = || KEPT.lock().unwrap_or_else(PoisonError::into_inner);
-        let image = kept().clone();
-        if let Some(image) = image.filter(|image| image.is_there()) {
-            return Ok(image);
-        }
-        let image = Arc::new(Self::new()?);
-        let other = kept().replace(Arc::clone(&image));
-        if let Some(other) = other.filter(|other| !other.is_there()) {
-            // The host has closed it, and the number may be something else's by now.
-            std::mem::forget(other);
-        }
-        Ok(image)
+/// The guard as a file that has no name. One serves all launches, and stays open: to make
+/// it costs a tenth of a launch.
+fn image() -> io::Result<RawFd> {
+    /// Says that it is meant to be executed; unknown before Linux 6.3.
+    const MFD_EXEC: u32 = 0x10;
+    static KEPT: Mutex<Option<(RawFd, FileId)>> = Mutex::new(None);
+    // Nothing blocks that is done under this lock: the file is memory.
+    let mut kept = KEPT.lock().unwrap_or_else(PoisonError::into_inner);
+    // Where the host has closed it, the number may be something else's by now.
+    if let Some((fd, id)) = *kept
+        && id_of(fd).is_ok_and(|now| now == id)
+    {
+        return Ok(fd);
     }
-
-    fn new() -> io::Result<Self> {
-        /// Says that it is meant to be executed; unknown before Linux 6.3.
-        const MFD_EXEC: u32 = 0x10;
-        let create = |flags: u32| {
-            let flags = flags | libc::MFD_CLOEXEC | libc::MFD_ALLOW_SEALING;
-            let name = c"leash-guard".as_ptr();
-            // SAFETY: reads the name up to its NUL.
-            let fd = unsafe { libc::syscall(libc::SYS_memfd_create, name, flags) };
-            if fd < 0 {
-                return Err(io::Error::last_os_error());
-            }
-            // SAFETY: a fresh descriptor that nobody else knows.
-            Ok(unsafe { OwnedFd::from_raw_fd(fd as RawFd) })
-        };
-        let fd = create(MFD_EXEC).or_else(|_| create(0))?;
-        if !write_all(fd.as_raw_fd(), IMAGE) {
+    let create = |flags: u32| {
+        let flags = flags | libc::MFD_CLOEXEC | libc::MFD_ALLOW_SEALING;
+        let name = c"leash-guard".as_ptr();
+        // SAFETY: reads the name up to its NUL.
+        let fd = unsafe { libc::syscall(libc::SYS_memfd_create, name, flags) };
+        if fd < 0 {
             return Err(io::Error::last_os_error());
         }
-        let seals =
-            libc::F_SEAL_WRITE | libc::F_SEAL_GROW | libc::F_SEAL_SHRINK | libc::F_SEAL_SEAL;
-        // SAFETY: no memory. Without seals it is as good, unless the host writes to it.
-        unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_ADD_SEALS, seals) };
-        let file = Fd::from(fd);
-        let id = id_of(&file)?;
-        Ok(Self { file, id })
+        // SAFETY: a fresh descriptor that nobody else knows.
+        Ok(unsafe { OwnedFd::from_raw_fd(fd as RawFd) })
+    };
+    let file = create(MFD_EXEC).or_else(|_| create(0))?;
+    if !write_all(file.as_raw_fd(), IMAGE) {
+        return Err(io::Error::last_os_error());
     }
-
-    /// Whether the host has not closed it.
-    fn is_there(&self) -> bool {
-        id_of(&self.file).is_ok_and(|id| id == self.id)
-    }
+    let seals = libc::F_SEAL_WRITE | libc::F_SEAL_GROW | libc::F_SEAL_SHRINK | libc::F_SEAL_SEAL;
+    // SAFETY: no memory. Without seals it is as good, unless the host writes to it.
+    unsafe { libc::fcntl(file.as_raw_fd(), libc::F_ADD_SEALS, seals) };
+    let id = id_of(file.as_raw_fd())?;
+    let fd = file.into_raw_fd();
+    fork::own(fd);
+    *kept = Some((fd, id));
+    Ok(fd)
 }
 
-/// Device and inode of a file.
-fn id_of(file: &Fd) -> io::Result<(u64, u64)> {
-    let stat = nix::sys::stat::fstat(file)?;
+/// Device and inode.
+type FileId = (u64, u64);
+
+fn id_of(fd: RawFd) -> io::Result<FileId> {
+    let mut stat = MaybeUninit::uninit();
+    // SAFETY: the kernel writes the whole structure, or says that it has not.
+    let stat = unsafe {
+        if libc::fstat(fd, stat.as_mut_ptr()) < 0 {
+            return Err(io::Error::last_os_error());
+        }
+        stat.assume_init()
+    };
     Ok((stat.st_dev, stat.st_ino))
 }
 
@@ -404,7 +395,7 @@ impl Stacks {
 
     /// Keep them for the next launch. Nobody runs on them any more.
     fn keep(self) {
-        let other = KEPT_STACKS.swap(self.0, Ordering::Release);
+        let other = KEPT_STACKS.swap(self.0, Ordering::AcqRel);
         std::mem::forget(self);
         if !other.is_null() {
             drop(Self(other));
