@@ -164,6 +164,15 @@ fn who_runs_late_has_what_it_submitted() {
 }
 
 #[test]
+fn who_follows_one_that_runs_late_has_it_too() {
+    let answers = r#"for i in 1 2 3 4; do read x; done; : >"$FOLDER/read"
+        until [ -e "$FOLDER/go" ]; do sleep 0.01; done
+        for i in 1 2 3 4; do echo "{\"jsonrpc\":\"2.0\",\"id\":$i,\"result\":7}"; done
+        : >"$FOLDER/done"; exec cat >/dev/null"#;
+    run_with_folder("who_follows_one_that_runs_late_has_it_too", answers);
+}
+
+#[test]
 fn an_answer_in_time_counts_unread() {
     let answers = r#"n=0; many=; newline='
 '

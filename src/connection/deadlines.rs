@@ -12,16 +12,16 @@ pub struct Deadlines {
     calls: BinaryHeap<Reverse<(Instant, CallId)>>,
     /// When whoever keeps them looks again, if not before.
     next_look: Option<Instant>,
-    /// Until when whoever looked late waits for who reads.
+    /// When whoever looked late gave time to who reads, for deadlines before that.
     grace: Option<Instant>,
 }
 
 /// Who looks so late did not run when it should have, and others neither: an answer may
 /// have come in time, and not have been read.
-const LATE: Duration = Duration::from_millis(10);
+pub const LATE: Duration = Duration::from_millis(10);
 
 /// Then whoever reads has so much time to do so.
-const GRACE: Duration = Duration::from_millis(50);
+pub const GRACE: Duration = Duration::from_millis(50);
 
 impl Deadlines {
     /// Add one. Whether whoever keeps them has to be told, to look in time.
@@ -37,7 +37,7 @@ impl Deadlines {
     /// When to look again: at the first one, or when the time is over that is left to
     /// whoever reads.
     pub fn next_look(&mut self) -> Option<Instant> {
-        self.next_look = self.grace.or(self.first());
+        self.next_look = self.grace.map(|given| given + GRACE).or(self.first());
         self.next_look
     }
 
@@ -47,17 +47,26 @@ impl Deadlines {
         &mut self,
         now: Instant,
         reads: bool,
-        is_open: &dyn Fn(CallId) -> bool,
+        is_open: impl Fn(CallId) -> bool,
     ) -> bool {
-        if self.calls.peek().is_some_and(|Reverse((_, call))| !is_open(*call)) {
-            self.forget_ended(is_open);
+        while self.calls.peek().is_some_and(|Reverse((_, call))| !is_open(*call)) {
+            self.calls.pop();
         }
-        let late = self.first().and_then(|at| now.checked_duration_since(at));
-        if reads && late.is_some_and(|late| late > LATE) {
-            return *self.grace.get_or_insert(now + GRACE) <= now;
+        let Some(first) = self.first().filter(|first| *first <= now) else {
+            self.grace = None;
+            return false;
+        };
+        if !reads || now - first <= LATE {
+            self.grace = None;
+            return true;
         }
-        self.grace = None;
-        late.is_some()
+        match self.grace {
+            Some(given) if first <= given => given + GRACE <= now,
+            _ => {
+                self.grace = Some(now);
+                false
+            }
+        }
     }
 
     fn first(&self) -> Option<Instant> {
@@ -74,14 +83,10 @@ impl Deadlines {
     }
 
     /// Forget those of ended calls once they are most of all.
-    pub fn tidy(&mut self, open: usize, is_open: &dyn Fn(CallId) -> bool) {
+    pub fn tidy(&mut self, open: usize, is_open: impl Fn(CallId) -> bool) {
         if self.calls.len() > 2 * open + 64 {
-            self.forget_ended(is_open);
+            self.calls.retain(|Reverse((_, call))| is_open(*call));
         }
-    }
-
-    fn forget_ended(&mut self, is_open: &dyn Fn(CallId) -> bool) {
-        self.calls.retain(|Reverse((_, call))| is_open(*call));
     }
 }
 
@@ -118,7 +123,7 @@ mod tests {
         let [ended, call] = [1, 2].map(|id| CallId::new(id).unwrap());
         let mut deadlines = Deadlines::default();
         let are_over =
-            |deadlines: &mut Deadlines, at, reads| deadlines.are_over(at, reads, &|id| id != ended);
+            |deadlines: &mut Deadlines, at, reads| deadlines.are_over(at, reads, |id| id != ended);
         assert!(!are_over(&mut deadlines, begin, true));
         let late = begin + Duration::from_secs(1);
         for (at, reads) in [(begin, true), (begin + LATE, true), (late, false)] {
@@ -137,5 +142,19 @@ mod tests {
             assert_eq!(deadlines.take(late + GRACE), None);
             assert_eq!(deadlines.next_look(), None);
         }
+    }
+
+    /// The one before may have been answered in that time.
+    #[test]
+    fn who_looks_late_again_gives_time_again() {
+        let begin = Instant::now();
+        let [first, second] = [1, 2].map(|id| CallId::new(id).unwrap());
+        let after = |seconds| begin + Duration::from_secs(seconds);
+        let mut deadlines = Deadlines::default();
+        deadlines.add(begin, first);
+        assert!(!deadlines.are_over(after(1), true, |_| true));
+        deadlines.add(after(2), second);
+        assert!(!deadlines.are_over(after(3), true, |id| id != first));
+        assert!(deadlines.are_over(after(3) + GRACE, true, |id| id != first));
     }
 }

@@ -191,7 +191,7 @@ impl Driver {
     /// End the calls whose deadline has passed. What came before that is read first.
     async fn expire(&mut self, socket: &mut Socket) {
         let now = Instant::now();
-        if !self.shared.is_any_over(now) {
+        if !self.shared.is_any_over(now, false) {
             return;
         }
         // The runtime may have looked at its clock without looking at its sockets.

@@ -34,7 +34,7 @@ const _: () = assert!(PAST_LIMITS_MAX >= stdio::WIDEST);
 
 /// So many portions are read, if they are there, before a call is late. A pipe holds
 /// fewer; who floods shall not hold up a deadline.
-pub(super) const READ_FIRST: u32 = 16;
+const READ_FIRST: u32 = 16;
 
 /// How much of an unwanted message is shown.
 const NOISE_MAX: usize = 4096;
@@ -328,7 +328,7 @@ impl Shared {
     /// End the calls whose deadline has passed, and tell the peer. What came before that
     /// is read first: nobody may have looked.
     pub fn expire(&self, now: Instant) {
-        if !self.is_any_over(now) {
+        if !self.is_any_over(now, true) {
             return;
         }
         for _ in 0..READ_FIRST {
@@ -340,11 +340,12 @@ impl Shared {
         self.end_overdue(now);
     }
 
-    /// Whether the deadline of a call has passed, and who reads had time to do so.
-    pub fn is_any_over(&self, now: Instant) -> bool {
+    /// Whether the deadline of a call has passed, and who reads, if `others` do, had time
+    /// to do so.
+    pub fn is_any_over(&self, now: Instant, others: bool) -> bool {
         let state = &mut *self.state();
         let State { deadlines, calls, reading, .. } = state;
-        deadlines.are_over(now, reading.is_taken(), &|id| calls.contains(id))
+        deadlines.are_over(now, others && reading.is_taken(), |id| calls.contains(id))
     }
 
     /// End the calls whose deadline has passed, and tell the peer.
@@ -654,7 +655,7 @@ impl State {
     /// End the call `id` at `at`. Whether the runtime has to be told.
     pub fn add_deadline(&mut self, at: Instant, id: CallId) -> bool {
         let Self { deadlines, calls, .. } = self;
-        deadlines.tidy(calls.len(), &|id| calls.contains(id));
+        deadlines.tidy(calls.len(), |id| calls.contains(id));
         deadlines.add(at, id)
     }
 

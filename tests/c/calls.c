@@ -560,6 +560,33 @@ static void who_runs_late_has_what_it_submitted(char **server) {
   }
 }
 
+static void *calls_in_time(void *connection) {
+  leash_event *e = NULL;
+  CHECK_INT(leash_call((leash_conn *)connection, "x", NULL, 0, 3000, &e), 0);
+  CHECK_TEXT(json(e), "7");
+  leash_event_free(e);
+  return NULL;
+}
+
+/* Server: makes $FOLDER/read when it has read four calls. One thread reads for all. */
+static void who_follows_one_that_runs_late_has_it_too(char **server) {
+  char go[4096], done[4096], has_read[4096];
+  pthread_t threads[4];
+  snprintf(go, sizeof go, "%s/go", getenv("FOLDER"));
+  snprintf(done, sizeof done, "%s/done", getenv("FOLDER"));
+  snprintf(has_read, sizeof has_read, "%s/read", getenv("FOLDER"));
+  leash_conn *c = start(server, NULL);
+  SKIP(c, LEASH_EVENT_OPEN);
+  for (int i = 0; i < 4; i++) threads[i] = thread(calls_in_time, c);
+  EVENTUALLY(access(has_read, F_OK) == 0);
+  pid_t host = getpid(), child = fork();
+  CHECK(child >= 0);
+  if (child == 0) delay(host, go, done, now() + 3200);
+  for (int i = 0; i < 4; i++) join(threads[i]);
+  CHECK_INT(waitpid(child, NULL, 0), child);
+  leash_free(c);
+}
+
 /* Server: says much behind its odd answers, and makes $FOLDER/N when it has answered call N.
  * Nobody looks for the answer for as long as the call's limit: the thread that has just called
  * may call again. */
@@ -612,6 +639,7 @@ static const struct scenario all[] = {
   SCENARIO(a_wait_of_nothing_does_not_sleep),
   SCENARIO(who_runs_late_has_what_came_in_time),
   SCENARIO(who_runs_late_has_what_it_submitted),
+  SCENARIO(who_follows_one_that_runs_late_has_it_too),
   SCENARIO(an_answer_in_time_counts_unread),
 };
 MAIN(all)
