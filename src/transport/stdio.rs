@@ -145,8 +145,14 @@ impl Lines {
     /// `visit`; at the end also an unfinished one.
     pub fn read(&mut self, mut visit: impl FnMut(&[u8])) -> Filled {
         self.buffer.reserve(LINE_MAX);
-        let read = |fd: &Arc<Fd>| sys::io::read_append(&**fd, &mut self.buffer);
-        let filled = filled(self.fd.try_io(Interest::READABLE, read));
+        // Not by the readiness that is known: at the end it may not have been told.
+        let filled = filled(sys::io::read_append(&**self.fd.get_ref(), &mut self.buffer));
+        if filled == Filled::Nothing {
+            // Let it be told anew.
+            let _ = self.fd.try_io(Interest::READABLE, |_| -> io::Result<()> {
+                Err(io::ErrorKind::WouldBlock.into())
+            });
+        }
         let done = cut(&self.buffer, filled == Filled::End, &mut visit);
         self.buffer.drain(..done);
         filled
