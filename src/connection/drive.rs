@@ -409,12 +409,7 @@ impl Driver {
         let report = self.server.next_report();
         report.iter().for_each(|report| self.shared.trace.report(&self.label, report));
         match report {
-            None => {
-                // Nothing more for now: let the readiness be told anew.
-                let _ = self.reports.try_io(Interest::READABLE, |_| -> io::Result<()> {
-                    Err(io::ErrorKind::WouldBlock.into())
-                });
-            }
+            None => sys::has_nothing_more(&self.reports),
             Some(Report::Started { pid }) => {
                 self.is_started = true;
                 self.shared.opened(Some(pid));

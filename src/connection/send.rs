@@ -76,10 +76,7 @@ impl Shared {
         } else {
             self.gather.was_in_vain(time.saturating_sub(worth));
         }
-        match writing {
-            Some(writing) => self.write(outbox, writing),
-            None => (outbox, Ok(true)),
-        }
+        self.write_begun(outbox, writing)
     }
 
     /// Send what was corked, and let go of the send lock.
@@ -94,10 +91,7 @@ impl Shared {
         outbox: MutexGuard<'_, Outbox>,
         writing: Option<Writing<'_>>,
     ) -> Result<()> {
-        let (outbox, sent) = match writing {
-            Some(writing) => self.write(outbox, writing),
-            None => (outbox, Ok(true)),
-        };
+        let (outbox, sent) = self.write_begun(outbox, writing);
         self.release(outbox);
         sent.map(drop)
     }
@@ -105,13 +99,23 @@ impl Shared {
     /// Write some of what waits for room. Whether there was too little.
     pub fn resume(&self) -> bool {
         let mut outbox = self.outbox();
-        let mut went = Ok(true);
-        if let Some(writing) = outbox.resume() {
-            (outbox, went) = self.write(outbox, writing);
-        }
+        let writing = outbox.resume();
+        let (outbox, went) = self.write_begun(outbox, writing);
         self.note(&outbox);
         // A broken pipe is told by the outbox.
         matches!(went, Ok(false))
+    }
+
+    /// Write what was begun, if anything was.
+    fn write_begun<'a>(
+        &'a self,
+        outbox: MutexGuard<'a, Outbox>,
+        writing: Option<Writing<'_>>,
+    ) -> (MutexGuard<'a, Outbox>, Result<bool>) {
+        match writing {
+            Some(writing) => self.write(outbox, writing),
+            None => (outbox, Ok(true)),
+        }
     }
 
     /// Write what was begun, and then some of what else there is, without the

@@ -34,7 +34,7 @@ const _: () = assert!(PAST_LIMITS_MAX >= stdio::WIDEST);
 
 /// So many portions are read, if they are there, before a call is late. A pipe holds
 /// fewer; who floods shall not hold up a deadline.
-const READ_FIRST: u32 = 16;
+const PORTIONS_FIRST: u32 = 16;
 
 /// How much of an unwanted message is shown.
 const NOISE_MAX: usize = 4096;
@@ -331,7 +331,7 @@ impl Shared {
         if !self.is_any_over(now, true) {
             return;
         }
-        for _ in 0..READ_FIRST {
+        for _ in 0..PORTIONS_FIRST {
             self.state().reading.let_runtime_look();
             if !self.read_for_runtime() {
                 break;

@@ -23,7 +23,7 @@ use std::os::fd::{AsRawFd, FromRawFd, IntoRawFd, OwnedFd};
 mod watch;
 
 pub use fd::{Claim, Fd};
-pub use watch::{Watched, watch};
+pub use watch::{Watched, has_nothing_more, watch};
 
 /// Run `work` and leave the calling thread's errno as it was: for what may run
 /// in a signal handler.

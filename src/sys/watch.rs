@@ -18,3 +18,9 @@ pub fn watch(fd: Arc<Fd>, interest: Interest) -> io::Result<Watched> {
     // `Fd` but its own drop.
     unsafe { AsyncFd::register_with_interest(fd, interest) }.map_err(io::Error::from)
 }
+
+/// There is nothing more to read for now: let it be told anew when there is.
+pub fn has_nothing_more(watched: &Watched) {
+    let nothing = |_: &Arc<Fd>| -> io::Result<()> { Err(io::ErrorKind::WouldBlock.into()) };
+    let _ = watched.try_io(Interest::READABLE, nothing);
+}

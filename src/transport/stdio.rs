@@ -148,10 +148,7 @@ impl Lines {
         // Not by the readiness that is known: at the end it may not have been told.
         let filled = filled(sys::io::read_append(&**self.fd.get_ref(), &mut self.buffer));
         if filled == Filled::Nothing {
-            // Let it be told anew.
-            let _ = self.fd.try_io(Interest::READABLE, |_| -> io::Result<()> {
-                Err(io::ErrorKind::WouldBlock.into())
-            });
+            sys::has_nothing_more(&self.fd);
         }
         let done = cut(&self.buffer, filled == Filled::End, &mut visit);
         self.buffer.drain(..done);
